@@ -1,0 +1,42 @@
+# Every target sets up what it needs in .venv; nothing outside this folder is touched
+# (but for the operating system's package of venv itself, where Debian leaves it out, and for `make interop`).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test lint unit interop clean
+
+demo: $(VENV)/.core
+	$(BIN)/handclasp demo
+
+test: lint unit
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+
+unit: $(VENV)/.test
+	$(PYTEST) -n 2 --cov --cov-report=term:skip-covered
+
+# The same tests with the peers that are not part of a bare system: GnuTLS, curl, Go.
+interop: $(VENV)/.test
+	command -v gnutls-cli curl openssl >/dev/null || { apt-get update -qq && apt-get install -y -qq gnutls-bin curl openssl; }
+	$(BIN)/pip install -q -e '.[interop]'
+	$(PYTEST) tests/interop -rs
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); apt-get update -qq; apt-get install -y -qq python3-venv; $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/.core: pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install -q -e .
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install -q -e '.[test]'
+	touch $@ $(VENV)/.core
+
+clean:
+	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

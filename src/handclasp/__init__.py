@@ -1,0 +1,95 @@
+"""TLS in Python: correct enough to be trusted, and able to show any handshake and to name the cause of any failure.
+
+with handclasp.connect("example.com", 443) as tls:
+    tls.sendall(b"GET / HTTP/1.1\\r\\nHost: example.com\\r\\nConnection: close\\r\\n\\r\\n")
+    print(tls.recv(65536))
+"""
+
+from .alerts import Alert
+from .config import ClientAuth, ClientConfig, PadTo, ServerConfig, UnknownNames
+from .connection import (
+    Asked,
+    ClientConnection,
+    Closed,
+    ConnectionInfo,
+    Data,
+    HandshakeComplete,
+    ServerConnection,
+)
+from .errors import (
+    AlertReceived,
+    CallbackError,
+    CertificateError,
+    ConcurrentUseError,
+    ConfigError,
+    ConnectionClosed,
+    HandshakeError,
+    HandshakeTimeout,
+    InternalError,
+    NegotiationError,
+    NotEstablished,
+    PeerNotTLS,
+    TLSError,
+    TruncatedError,
+)
+from .identity.certificates import Certificate
+from .identity.credentials import Credential, Signer
+from .identity.names import PeerName
+from .identity.trust import PresentedChain, Role, TrustStore, VerifiedPeer, Verifier
+from .io.blocking import Listener, TLSSocket, connect, listen, wrap
+from .keylog import KeyLogFile
+from .limits import Limits
+from .trace import Subject
+from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureScheme, TLSVersion
+
+__all__ = [
+    "Alert",
+    "AlertReceived",
+    "Asked",
+    "CallbackError",
+    "Certificate",
+    "CertificateError",
+    "CipherSuite",
+    "ClientAuth",
+    "ClientConfig",
+    "ClientConnection",
+    "Closed",
+    "ConcurrentUseError",
+    "ConfigError",
+    "ConnectionClosed",
+    "ConnectionInfo",
+    "Credential",
+    "Data",
+    "HandshakeComplete",
+    "HandshakeError",
+    "HandshakeTimeout",
+    "InternalError",
+    "KeyLogFile",
+    "Limits",
+    "Listener",
+    "MaxFragmentLength",
+    "NamedGroup",
+    "NegotiationError",
+    "NotEstablished",
+    "PadTo",
+    "PeerName",
+    "PeerNotTLS",
+    "PresentedChain",
+    "Role",
+    "ServerConfig",
+    "ServerConnection",
+    "SignatureScheme",
+    "Signer",
+    "Subject",
+    "TLSError",
+    "TLSSocket",
+    "TLSVersion",
+    "TruncatedError",
+    "TrustStore",
+    "UnknownNames",
+    "VerifiedPeer",
+    "Verifier",
+    "connect",
+    "listen",
+    "wrap",
+]

@@ -1,0 +1,181 @@
+"""Cutting: a stream of bytes into records, records' contents into handshake messages (RFC 8446 §5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .. import rules
+from ..limits import MAX_CIPHERTEXT, MAX_PLAINTEXT, RECORD_HEADER, Limits
+from ..rules import PeerFault, Rule
+from ..wire.messages import HEADER_SIZE, MESSAGES
+from ..wire.names import ContentType, HandshakeType
+
+COMPACT = 32 * 1024
+"""Consumed bytes in front of a buffer before it is moved: keeps the work per byte constant."""
+
+_CONTENT_TYPES = frozenset(
+    (ContentType.CHANGE_CIPHER_SPEC, ContentType.ALERT, ContentType.HANDSHAKE, ContentType.APPLICATION_DATA)
+)
+
+
+class Deframer:
+    """Received bytes, given out one whole record at a time."""
+
+    __slots__ = ("_buffer", "_start", "_started")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._start = 0
+        self._started = False
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+
+    def __len__(self) -> int:
+        """Bytes held."""
+        return len(self._buffer) - self._start
+
+    @property
+    def started(self) -> bool:
+        """Whether a record was seen: from then on the peer does speak TLS."""
+        return self._started
+
+    def next(self, protected: bool) -> bytes | None:
+        """The next record with its header, or None until more bytes come. Raises PeerFault on a wrong header."""
+        start = self._start
+        if len(self._buffer) - start < RECORD_HEADER:
+            return None
+        header = bytes(self._buffer[start : start + RECORD_HEADER])
+        if not self._started:
+            _recognise(header)
+            self._started = True
+        length = _check_header(header, protected)
+        end = start + RECORD_HEADER + length
+        if len(self._buffer) < end:
+            return None
+        record = bytes(self._buffer[start:end])
+        if end == len(self._buffer):
+            self._buffer.clear()
+            end = 0
+        elif end > COMPACT:
+            del self._buffer[:end]
+            end = 0
+        self._start = end
+        return record
+
+    def take(self) -> bytes:
+        """Give out all that is held, unread: what came behind the end of the connection."""
+        rest = bytes(self._buffer[self._start :])
+        self._buffer.clear()
+        self._start = 0
+        return rest
+
+
+def _check_header(header: bytes, protected: bool) -> int:
+    """The fragment's length."""
+    if header[0] not in _CONTENT_TYPES:
+        raise PeerFault(rules.RECORD_TYPE, f"type {header[0]}")
+    if header[1] != 3:
+        raise PeerFault(rules.RECORD_VERSION, f"0x{header[1]:02x}{header[2]:02x}")
+    length = int.from_bytes(header[3:5])
+    most = MAX_CIPHERTEXT if protected else MAX_PLAINTEXT
+    if length > most:
+        raise PeerFault(rules.RECORD_OVERFLOW, f"{length} bytes where at most {most} may come")
+    return length
+
+
+_FIRST_WORDS: Mapping[bytes, Rule] = {
+    b"HTTP/": rules.SPEAKS_HTTP,
+    b"<html": rules.SPEAKS_HTTP,
+    b"<HTML": rules.SPEAKS_HTTP,
+    b"<!DOC": rules.SPEAKS_HTTP,
+    b"<!doc": rules.SPEAKS_HTTP,
+    b"GET ": rules.SPEAKS_HTTP,
+    b"HEAD ": rules.SPEAKS_HTTP,
+    b"POST ": rules.SPEAKS_HTTP,
+    b"PUT ": rules.SPEAKS_HTTP,
+    b"PATCH": rules.SPEAKS_HTTP,
+    b"DELET": rules.SPEAKS_HTTP,
+    b"OPTIO": rules.SPEAKS_HTTP,
+    b"TRACE": rules.SPEAKS_HTTP,
+    b"CONNE": rules.SPEAKS_HTTP,
+    b"PRI *": rules.SPEAKS_HTTP,
+    b"SSH-": rules.SPEAKS_SSH,
+    b"220 ": rules.SPEAKS_MAIL,
+    b"220-": rules.SPEAKS_MAIL,
+    b"* OK": rules.SPEAKS_MAIL,
+    b"+OK ": rules.SPEAKS_MAIL,
+    b"EHLO ": rules.SPEAKS_MAIL,
+    b"HELO ": rules.SPEAKS_MAIL,
+}
+"""How other protocols begin: the first words of servers, and of clients that came to the wrong port."""
+
+
+def _recognise(header: bytes) -> None:
+    """Say what the peer speaks when the first five bytes cannot be a TLS record."""
+    for words, rule in _FIRST_WORDS.items():
+        if header.startswith(words[:RECORD_HEADER]):
+            raise PeerFault(rule, f"its first bytes are {header!r}")
+    if header[0] & 0x80 and header[2] == HandshakeType.CLIENT_HELLO:
+        raise PeerFault(rules.SPEAKS_SSL2)
+    if header[0] not in _CONTENT_TYPES or header[1] != 3:
+        raise PeerFault(rules.SPEAKS_UNKNOWN, f"its first bytes are {header!r}")
+
+
+class HandshakeBuffer:
+    """Contents of handshake records, given out one whole message at a time."""
+
+    __slots__ = ("_buffer", "_limits", "_start")
+
+    def __init__(self, limits: Limits) -> None:
+        self._buffer = bytearray()
+        self._start = 0
+        self._limits = limits
+
+    def feed(self, content: bytes) -> None:
+        self._buffer += content
+
+    def __len__(self) -> int:
+        """Bytes held: 0 where the next record may begin under other keys, or be of another type."""
+        return len(self._buffer) - self._start
+
+    def peek(self) -> HandshakeType | None:
+        """The type of the message that has begun to arrive; None before its header is there.
+
+        Raises PeerFault as soon as a header declares more than we accept: nothing is kept for it.
+        """
+        start = self._start
+        if len(self) < HEADER_SIZE:
+            return None
+        type_ = HandshakeType(self._buffer[start])
+        length = int.from_bytes(self._buffer[start + 1 : start + HEADER_SIZE])
+        most = self._most(type_)
+        if length > most:
+            raise PeerFault(rules.MESSAGE_TOO_LONG, f"{type_} of {length} bytes where at most {most} may come")
+        return type_
+
+    def next(self) -> bytes | None:
+        """The next message with its header, or None until more comes."""
+        if self.peek() is None:
+            return None
+        start = self._start
+        end = start + HEADER_SIZE + int.from_bytes(self._buffer[start + 1 : start + HEADER_SIZE])
+        if len(self._buffer) < end:
+            return None
+        message = bytes(self._buffer[start:end])
+        if end == len(self._buffer):
+            self._buffer.clear()
+            end = 0
+        elif end > COMPACT:
+            del self._buffer[:end]
+            end = 0
+        self._start = end
+        return message
+
+    def _most(self, type_: HandshakeType) -> int:
+        if type_ is HandshakeType.CERTIFICATE:
+            return self._limits.certificate_message
+        return min(_MOST.get(type_, self._limits.handshake_message), self._limits.handshake_message)
+
+
+_MOST: Mapping[HandshakeType, int] = {cls.type: cls.most for cls in MESSAGES if cls.most is not None}

@@ -1,0 +1,140 @@
+"""The reading half of a connection: bytes in, contents out. It shares no state with the writing half."""
+
+from __future__ import annotations
+
+from .. import rules
+from ..limits import MAX_PLAINTEXT, RECORD_HEADER, Limits
+from ..rules import PeerFault
+from ..trace import Direction, Epoch, MessageMoved, RecordMoved, Trace
+from ..wire.names import ContentType
+from ..wire.records import CHANGE_CIPHER_SPEC
+from .framing import Deframer, HandshakeBuffer
+from .protection import Opener
+from .schedule import TrafficSecret
+
+ALERT_SIZE = 2
+
+
+class Inbound:
+    """Deframes, opens and reassembles, and counts what carries nothing forward."""
+
+    __slots__ = (
+        "_idle",
+        "_limits",
+        "_opener",
+        "_skippable",
+        "_worn_told",
+        "ccs_allowed",
+        "deframer",
+        "epoch",
+        "handshake",
+        "most_inner",
+        "trace",
+    )
+
+    def __init__(self, limits: Limits, trace: Trace | None) -> None:
+        self._limits = limits
+        self.trace = trace
+        self.deframer = Deframer()
+        self.handshake = HandshakeBuffer(limits)
+        self.epoch = Epoch.CLEAR
+        self.most_inner = MAX_PLAINTEXT + 1
+        """Most content and padding we agreed to take in one protected record, content type included."""
+        self.ccs_allowed = False
+        """True between the first ClientHello and the peer's Finished (RFC 8446 §5)."""
+        self._opener: Opener | None = None
+        self._idle = 0
+        self._skippable = 0
+        self._worn_told = False
+
+    def install(self, secret: TrafficSecret, epoch: Epoch) -> None:
+        """Read what follows with `secret`. Refuses while handshake bytes are left from the keys before."""
+        self.require_boundary()
+        self._opener = Opener(secret, self._limits, self.most_inner)
+        self._skippable = 0
+        self._worn_told = False
+        self.epoch = epoch
+
+    def require_boundary(self) -> None:
+        """The peer's flight has to end here, at the end of a record: nothing may run across (RFC 8446 §5.1)."""
+        rules.require(not len(self.handshake), rules.KEY_CHANGE_BOUNDARY)
+
+    def worn(self) -> bool:
+        """True once per key, when it has opened so many records that the peer should be asked for the next."""
+        if self._worn_told or self._opener is None or not self._opener.worn:
+            return False
+        self._worn_told = True
+        return True
+
+    def skip_early_data(self) -> None:
+        """The client sends 0-RTT data that we declined: let it pass, within the limit (RFC 8446 §4.2.10)."""
+        self._skippable = self._limits.skipped_early_data
+
+    def next(self) -> tuple[ContentType, bytes] | None:
+        """The next record's content, or None until more bytes come. Handshake content goes to `handshake` by itself.
+
+        Raises PeerFault.
+        """
+        while (record := self.deframer.next(self._opener is not None)) is not None:
+            opened = self._open(record)
+            if opened is None:
+                continue
+            type_, content = opened
+            self._count(type_, content)
+            if type_ is ContentType.CHANGE_CIPHER_SPEC:
+                continue
+            if len(self.handshake) and type_ is not ContentType.HANDSHAKE and type_ is not ContentType.ALERT:
+                raise PeerFault(rules.RECORD_INTERLEAVED, f"a record of {type_}")
+            if type_ is ContentType.HANDSHAKE:
+                self.handshake.feed(content)
+            return type_, content
+        return None
+
+    def _open(self, record: bytes) -> tuple[ContentType, bytes] | None:
+        """(type, content); None for early data that is passed over."""
+        outer = ContentType(record[0])
+        if self.trace:
+            self.trace(RecordMoved(Direction.RECEIVED, self.epoch, record))
+        if outer is ContentType.CHANGE_CIPHER_SPEC:
+            return outer, record[RECORD_HEADER:]
+        if self._opener is None:
+            if outer is ContentType.APPLICATION_DATA and self._skip(record):
+                return None
+            rules.require(outer is not ContentType.APPLICATION_DATA, rules.EARLY_APPLICATION_DATA)
+            return outer, record[RECORD_HEADER:]
+        if outer is not ContentType.APPLICATION_DATA:
+            # A peer that failed before it had keys says so in the clear; once it has used them, it cannot.
+            early_alert = outer is ContentType.ALERT and not self._opener.used and self.epoch is Epoch.HANDSHAKE
+            rules.require(early_alert and len(record) == RECORD_HEADER + ALERT_SIZE, rules.RECORD_UNPROTECTED)
+            return outer, record[RECORD_HEADER:]
+        opened = self._opener.open(record)
+        if opened is None:
+            if self._skip(record):
+                return None
+            raise PeerFault(rules.RECORD_MAC)
+        self._skippable = 0
+        return opened
+
+    def _skip(self, record: bytes) -> bool:
+        if not self._skippable:
+            return False
+        self._skippable -= len(record) - RECORD_HEADER
+        rules.require(self._skippable > 0, rules.EARLY_DATA_SKIPPED_LIMIT)
+        return True
+
+    def _count(self, type_: ContentType, content: bytes) -> None:
+        """Refuse what must not be empty, and too much in a row of what carries nothing forward."""
+        if type_ is ContentType.CHANGE_CIPHER_SPEC:
+            rules.require(self.ccs_allowed, rules.CCS_MISPLACED)
+            rules.require(content == CHANGE_CIPHER_SPEC, rules.CCS_CONTENT)
+            if self.trace:
+                self.trace(MessageMoved(Direction.RECEIVED, Epoch.CLEAR, type_, content))
+        elif type_ is ContentType.ALERT:
+            return  # counted by meaning, where alerts are read; they do not end a row of idle records
+        elif content:
+            self._idle = 0
+            return
+        else:
+            rules.require(type_ is ContentType.APPLICATION_DATA, rules.RECORD_EMPTY)
+        self._idle += 1
+        rules.require(self._idle <= self._limits.idle_records, rules.TOO_MANY_IDLE_RECORDS)

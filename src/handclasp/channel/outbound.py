@@ -1,0 +1,116 @@
+"""The writing half of a connection: messages and data in, records out. It shares no state with the reading half."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..alerts import Alert, AlertLevel
+from ..limits import MAX_PLAINTEXT, Limits
+from ..trace import Direction, Epoch, KeysChanged, MessageMoved, RecordMoved, Trace
+from ..wire.names import ContentType
+from ..wire.records import CHANGE_CIPHER_SPEC
+from .protection import ClearSealer, ProtectedSealer, Sealer
+from .schedule import TrafficSecret
+
+Padding = Callable[[int], int]
+"""Content length in bytes -> how many bytes of padding to hide beside it."""
+
+
+class Outbound:
+    """Collects handshake messages, cuts and seals them when keys change or bytes are asked for."""
+
+    __slots__ = (
+        "_handshake",
+        "_limits",
+        "_padding",
+        "_records",
+        "_sealer",
+        "_trace",
+        "epoch",
+        "most_content",
+        "secret",
+    )
+
+    def __init__(self, limits: Limits, padding: Padding | None, trace: Trace | None, first_version: int) -> None:
+        self._limits = limits
+        self._padding = padding
+        self._trace = trace
+        self._handshake = bytearray()
+        self._records = bytearray()
+        self._sealer: Sealer = ClearSealer(first_version)
+        self.epoch = Epoch.CLEAR
+        self.most_content = MAX_PLAINTEXT
+        """Most content and padding the peer takes in one record, in bytes."""
+        self.secret: TrafficSecret | None = None
+        """What the present keys were derived from."""
+
+    def message(self, encoded: bytes) -> None:
+        """Queue a handshake message; it leaves with its neighbours in as few records as possible."""
+        self._handshake += encoded
+        if self._trace:
+            self._trace(MessageMoved(Direction.SENT, self.epoch, ContentType.HANDSHAKE, encoded))
+
+    def change_cipher_spec(self) -> None:
+        """The record that makes TLS 1.3 look like a resumed TLS 1.2 to middleboxes (RFC 8446 §D.4)."""
+        self._flush()
+        if self._trace:
+            self._trace(MessageMoved(Direction.SENT, Epoch.CLEAR, ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC))
+        self._put(ClearSealer().seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, 0))
+
+    def install(self, secret: TrafficSecret, epoch: Epoch) -> None:
+        """Protect what follows with `secret`. What was queued before goes under the keys before."""
+        self._flush()
+        self.secret = secret
+        self._sealer = ProtectedSealer(secret, self._limits)
+        self.epoch = epoch
+        if self._trace:
+            self._trace(KeysChanged(Direction.SENT, epoch, secret.generation))
+
+    @property
+    def spent(self) -> bool:
+        """True when the present key should protect no more records."""
+        return self._sealer.spent
+
+    def data(self, content: bytes) -> None:
+        """Seal one record's worth of application data: at most `most_content` bytes."""
+        self._flush()
+        self._seal(ContentType.APPLICATION_DATA, content)
+
+    def alert(self, level: AlertLevel, description: Alert) -> None:
+        """Seal an alert."""
+        self._flush()
+        content = bytes([level, description])
+        if self._trace:
+            self._trace(MessageMoved(Direction.SENT, self.epoch, ContentType.ALERT, content))
+        self._seal(ContentType.ALERT, content)
+
+    def take(self) -> bytes:
+        """All records made so far."""
+        self._flush()
+        taken = bytes(self._records)
+        self._records.clear()
+        return taken
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._records or self._handshake)
+
+    def _flush(self) -> None:
+        if not self._handshake:
+            return
+        queued = bytes(self._handshake)
+        self._handshake.clear()
+        for start in range(0, len(queued), self.most_content):
+            self._seal(ContentType.HANDSHAKE, queued[start : start + self.most_content])
+
+    def _seal(self, type_: ContentType, content: bytes) -> None:
+        padding = 0
+        if self._padding is not None and self.secret is not None:
+            padding = max(0, min(self._padding(len(content)), self.most_content - len(content)))
+        self._put(self._sealer.seal(type_, content, padding))
+
+    def _put(self, record: bytes) -> None:
+        self._records += record
+        if self._trace:
+            self._trace(RecordMoved(Direction.SENT, self.epoch, record))

@@ -1,0 +1,131 @@
+"""The key schedule of TLS 1.3 as a ladder of three rungs (RFC 8446 §7.1). Each offers only what is legal on it.
+
+    Early --shared secret--> Handshake --> Main
+
+The schedule derives. Installing keys is the script's doing (`read_with`, `write_with`), counting is `protection`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..crypto.aead import NONCE_SIZE
+from ..crypto.hashing import Hash, hkdf_expand_label, hkdf_extract, same
+from ..crypto.secret import Secret
+from ..crypto.suites import Suite
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSecret:
+    """What protects one direction of one epoch."""
+
+    suite: Suite
+    secret: Secret
+    generation: int = 0
+    """How many KeyUpdates led here."""
+
+    def keys(self) -> tuple[bytes, bytes]:
+        """(key, iv), RFC 8446 §7.3."""
+        secret, hash_ = self.secret.reveal(), self.suite.hash
+        key = hkdf_expand_label(hash_, secret, b"key", b"", self.suite.aead.key_size)
+        return key, hkdf_expand_label(hash_, secret, b"iv", b"", NONCE_SIZE)
+
+    def finished(self, transcript_hash: bytes) -> bytes:
+        """verify_data, RFC 8446 §4.4.4."""
+        hash_ = self.suite.hash
+        key = hkdf_expand_label(hash_, self.secret.reveal(), b"finished", b"", hash_.size)
+        return hash_.hmac(key, transcript_hash)
+
+    def confirms(self, verify_data: bytes, transcript_hash: bytes) -> bool:
+        """Whether a peer's verify_data is right, compared in constant time."""
+        return same(self.finished(transcript_hash), verify_data)
+
+    def next(self) -> TrafficSecret:
+        """The secret after a KeyUpdate, RFC 8446 §7.2."""
+        hash_ = self.suite.hash
+        secret = hkdf_expand_label(hash_, self.secret.reveal(), b"traffic upd", b"", hash_.size)
+        return TrafficSecret(self.suite, Secret(secret), self.generation + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rung:
+    suite: Suite
+    secret: Secret = field(repr=False)
+
+    def _derive(self, label: bytes, transcript_hash: bytes) -> Secret:
+        """Derive-Secret, RFC 8446 §7.1."""
+        hash_ = self.suite.hash
+        return Secret(hkdf_expand_label(hash_, self.secret.reveal(), label, transcript_hash, hash_.size))
+
+    def _traffic(self, label: bytes, transcript_hash: bytes) -> TrafficSecret:
+        return TrafficSecret(self.suite, self._derive(label, transcript_hash))
+
+    def _climb(self, input_key_material: bytes) -> Secret:
+        hash_ = self.suite.hash
+        salt = self._derive(b"derived", hash_.digest(b"")).reveal()
+        return Secret(hkdf_extract(hash_, salt, input_key_material))
+
+
+class Early(_Rung):
+    """Before the key agreement."""
+
+    __slots__ = ()
+
+    @classmethod
+    def start(cls, suite: Suite) -> Early:
+        """The first rung without a pre-shared key."""
+        zeros = bytes(suite.hash.size)
+        return cls(suite, Secret(hkdf_extract(suite.hash, zeros, zeros)))
+
+    def agree(self, shared: Secret) -> Handshake:
+        """Climb with the (EC)DHE shared secret."""
+        return Handshake(self.suite, self._climb(shared.reveal()))
+
+
+class Handshake(_Rung):
+    """From the ServerHello to the Finished messages; the transcript hash covers ClientHello to ServerHello."""
+
+    __slots__ = ()
+
+    def client_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        return self._traffic(b"c hs traffic", transcript_hash)
+
+    def server_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        return self._traffic(b"s hs traffic", transcript_hash)
+
+    def main(self) -> Main:
+        """Climb to the last rung."""
+        return Main(self.suite, self._climb(bytes(self.suite.hash.size)))
+
+
+class Main(_Rung):
+    """From the server's Finished on; the transcript hash covers ClientHello to the server's Finished."""
+
+    __slots__ = ()
+
+    def client_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        return self._traffic(b"c ap traffic", transcript_hash)
+
+    def server_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        return self._traffic(b"s ap traffic", transcript_hash)
+
+    def exporter(self, transcript_hash: bytes) -> ExporterSecret:
+        return ExporterSecret(self.suite.hash, self._derive(b"exp master", transcript_hash))
+
+    def resumption(self, transcript_hash: bytes) -> Secret:
+        """resumption_main_secret; this transcript hash also covers the client's Finished."""
+        return self._derive(b"res master", transcript_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterSecret:
+    """What key material for other protocols is derived from."""
+
+    hash: Hash
+    secret: Secret
+
+    def export(self, label: bytes, context: bytes, length: int) -> bytes:
+        """RFC 8446 §7.5: `length` bytes, at most 255 times the hash's size."""
+        empty = self.hash.digest(b"")
+        derived = hkdf_expand_label(self.hash, self.secret.reveal(), label, empty, self.hash.size)
+        return hkdf_expand_label(self.hash, derived, b"exporter", self.hash.digest(context), length)

@@ -1,0 +1,55 @@
+"""Code points: integers with registered names, which keep the values nobody has registered yet."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar, Self
+
+
+class Code(IntEnum):
+    """An open enumeration, declared with its width: `class Alert(Code, size=1)`.
+
+    `X(n)` never fails for a value that fits the width: unknown values keep their number.
+
+    Unknown members are made afresh each time and compare equal by value: a peer cannot fill memory with them.
+    """
+
+    size: ClassVar[int]
+    """Width on the wire, in bytes."""
+
+    def __init_subclass__(cls, size: int = 1) -> None:
+        cls.size = size
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, int) or not 0 <= value < 1 << 8 * cls.size:
+            return None
+        member = int.__new__(cls, value)
+        member._name_ = f"{'GREASE ' if is_grease(value) else ''}0x{value:0{2 * cls.size}x}"
+        member._value_ = value
+        return member
+
+    @property
+    def known(self) -> bool:
+        """True when the value has a name here."""
+        return self._value_ in type(self)._value2member_map_
+
+    @property
+    def label(self) -> str:
+        """The registry's own spelling of the name."""
+        return self._name_
+
+    def __str__(self) -> str:
+        return self.label
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.label}>"
+
+
+GREASE = tuple(0x0A0A + 0x1010 * i for i in range(16))
+"""The 16-bit values RFC 8701 §2 reserves so that peers keep ignoring what they do not know."""
+
+
+def is_grease(value: int) -> bool:
+    """RFC 8701 §2: both bytes equal, low nibble of each 0xA."""
+    return value & 0x0F0F == 0x0A0A and value >> 8 == value & 0xFF

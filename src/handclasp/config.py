@@ -1,0 +1,220 @@
+"""What a client and a server bring to a connection: frozen, checked once, made without I/O, safe to share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Self, TypeVar
+
+from .channel.outbound import Padding
+from .codes import Code
+from .crypto.entropy import Entropy, SystemEntropy
+from .crypto.groups import GROUPS, POST_QUANTUM
+from .crypto.signatures import SUPPORTED as SUPPORTED_SCHEMES
+from .crypto.suites import DEFAULT_SUITES, SUITES
+from .errors import ConfigError
+from .identity.credentials import Credential
+from .identity.trust import TrustStore, Verifier
+from .keylog import KeyLog
+from .limits import MAX_PLAINTEXT, Limits
+from .trace import Trace
+from .wire.messages import ClientHello
+from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureScheme, TLSVersion
+
+Clock = Callable[[], datetime]
+"""The present time, aware of its zone."""
+
+SUPPORTED_VERSIONS = (TLSVersion.TLS_1_3,)
+
+
+def system_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class PadTo:
+    """A padding policy: hide a record's length by filling it up to a multiple of `multiple` bytes (RFC 8446 §5.4)."""
+
+    multiple: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.multiple <= MAX_PLAINTEXT:
+            raise ConfigError(f"PadTo needs 1 to {MAX_PLAINTEXT} bytes, not {self.multiple}")
+
+    def __call__(self, length: int) -> int:
+        return -length % self.multiple
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What both roles have in common. Use `ClientConfig` or `ServerConfig`.
+
+    Lists are given in order of preference; any sequence is taken and kept as a tuple. Raises ConfigError.
+    """
+
+    alpn: Sequence[str] = ()
+    """Application protocols, such as "h2". Empty: none is negotiated."""
+    versions: Sequence[TLSVersion] = SUPPORTED_VERSIONS
+    cipher_suites: Sequence[CipherSuite] = DEFAULT_SUITES
+    groups: Sequence[NamedGroup] = GROUPS
+    """Key-agreement groups; post-quantum hybrids first."""
+    signature_schemes: Sequence[SignatureScheme] = SUPPORTED_SCHEMES
+    """What the peer may prove its certificate with, and what we prove ours with."""
+    record_size_limit: int | None = None
+    """Most content, padding and type the peer may put in one record, in bytes (RFC 8449): 64 to 16385."""
+    padding: Padding | None = None
+    """How much padding to hide in each record; None for none."""
+    keylog: KeyLog | None = None
+    """Called with each secret as a key-log line. Never set by the environment."""
+    limits: Limits = field(default_factory=Limits)
+    trace: Trace | None = None
+    middlebox_compatibility: bool = True
+    """Look like TLS 1.2 to boxes on the way (RFC 8446 §D.4)."""
+    entropy: Entropy = field(default_factory=SystemEntropy)
+    clock: Clock = system_clock
+
+    def __post_init__(self) -> None:
+        for name in ("alpn", "versions", "cipher_suites", "groups", "signature_schemes"):
+            object.__setattr__(self, name, _listed(name, getattr(self, name)))
+        _check_protocols(self.alpn)
+        _check_codes("versions", self.versions, SUPPORTED_VERSIONS)
+        _check_codes("cipher_suites", self.cipher_suites, SUITES)
+        _check_codes("groups", self.groups, GROUPS)
+        _check_codes("signature_schemes", self.signature_schemes, SUPPORTED_SCHEMES)
+        if self.record_size_limit is not None and not 64 <= self.record_size_limit <= MAX_PLAINTEXT + 1:
+            raise ConfigError(
+                f"record_size_limit must be 64 to {MAX_PLAINTEXT + 1} bytes, not {self.record_size_limit}"
+            )
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig(Config):
+    """A client. The defaults verify the server against the system's roots and offer post-quantum key agreement."""
+
+    trust: Verifier = field(default_factory=TrustStore.system)
+    """Who decides whether the server's certificate is good: a `TrustStore`, or any verifier."""
+    credentials: Sequence[Credential] = ()
+    """What to show a server that asks for a certificate; the first that fits is used."""
+    key_shares: Sequence[NamedGroup] | None = None
+    """Groups to send a key share for at once. None: the first group, and the first plain curve beside a hybrid."""
+    max_fragment_length: MaxFragmentLength | None = None
+    """Ask the server for smaller records (RFC 6066 §4), for servers that do not know record_size_limit."""
+    send_server_name: bool = True
+    """Tell the server which name we want (SNI). The name is checked either way."""
+    grease: bool = True
+    """Offer reserved values, so that servers keep ignoring what they do not know (RFC 8701)."""
+
+    def __post_init__(self) -> None:
+        super(ClientConfig, self).__post_init__()
+        object.__setattr__(self, "credentials", _credentials(self.credentials))
+        if self.key_shares is not None:
+            object.__setattr__(self, "key_shares", _listed("key_shares", self.key_shares))
+        if not set(self.offered_shares) <= set(self.groups):
+            raise ConfigError("key_shares holds a group that groups does not")
+        if not callable(getattr(self.trust, "verify", None)):
+            raise ConfigError("trust needs a verify method: a TrustStore, or another verifier")
+
+    @property
+    def offered_shares(self) -> tuple[NamedGroup, ...]:
+        """`key_shares` with its default worked out."""
+        return _default_shares(tuple(self.groups)) if self.key_shares is None else tuple(self.key_shares)
+
+
+class UnknownNames(Enum):
+    """What a server does when a client asks for a name that none of its certificates has."""
+
+    DEFAULT = "default"
+    """Answer with the first credential; the client will judge."""
+    REFUSE = "refuse"
+    """Refuse with unrecognized_name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientAuth:
+    """That a server asks its clients for a certificate: whether it must come, and how it is checked."""
+
+    verify: Verifier
+    """Who decides whether a client's certificate is good; it has no name to check."""
+    required: bool = True
+    """Refuse clients that have none."""
+    authorities: Sequence[bytes] = ()
+    """Names of the CAs we accept, DER, as a hint for the client."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "authorities", _listed("authorities", self.authorities))
+        if not callable(getattr(self.verify, "verify", None)):
+            raise ConfigError("client_auth.verify needs a verify method: a TrustStore, or another verifier")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig(Config):
+    """A server."""
+
+    credentials: Sequence[Credential]
+    """Certificates with their keys. Which one answers depends on the name asked for and the schemes offered."""
+    client_auth: ClientAuth | None = None
+    """Ask clients for a certificate; None: do not ask."""
+    unknown_names: UnknownNames = UnknownNames.DEFAULT
+    choose: Callable[[ClientHello], ServerConfig | Awaitable[ServerConfig]] | None = None
+    """Pick the configuration for a client by its ClientHello: virtual hosts, certificates that change. May be async."""
+
+    def __post_init__(self) -> None:
+        super(ServerConfig, self).__post_init__()
+        object.__setattr__(self, "credentials", _credentials(self.credentials))
+        if not self.credentials:
+            raise ConfigError("a server needs at least one credential", remedy="Credential.from_files(chain, key)")
+        usable = {scheme for credential in self.credentials for scheme in credential.schemes}
+        if not usable & set(self.signature_schemes):
+            raise ConfigError("no credential can sign with any of signature_schemes")
+
+
+T = TypeVar("T")
+
+
+def _listed(name: str, values: Sequence[T]) -> tuple[T, ...]:
+    if isinstance(values, (str, bytes)):
+        raise ConfigError(f"{name} takes a sequence, not one {type(values).__name__}")
+    listed = tuple(values)
+    if len(set(listed)) != len(listed):
+        raise ConfigError(f"{name} lists something twice")
+    return listed
+
+
+def _credentials(values: Sequence[Credential]) -> tuple[Credential, ...]:
+    listed = tuple(values)
+    if not all(isinstance(value, Credential) for value in listed):
+        raise ConfigError("credentials takes Credential objects", remedy="Credential.from_files(chain, key)")
+    return listed
+
+
+def _check_protocols(protocols: Sequence[str]) -> None:
+    for protocol in protocols:
+        try:
+            size = len(protocol.encode("latin-1"))
+        except (AttributeError, UnicodeEncodeError):
+            raise ConfigError(f"alpn takes protocol names such as 'h2', not {protocol!r}") from None
+        if not 1 <= size <= 255:
+            raise ConfigError("a protocol in alpn is 1 to 255 bytes long")
+
+
+def _check_codes(name: str, values: Sequence[Code], supported: Collection[Code]) -> None:
+    if not values:
+        raise ConfigError(f"{name} is empty")
+    for value in values:
+        if value not in supported:
+            raise ConfigError(f"{name}: {value} is not supported here (supported: {', '.join(map(str, supported))})")
+
+
+def _default_shares(groups: tuple[NamedGroup, ...]) -> tuple[NamedGroup, ...]:
+    """A post-quantum share costs a kilobyte; the plain one beside it saves servers without it a round trip."""
+    first = groups[:1]
+    if first and first[0] in POST_QUANTUM:
+        return first + tuple(group for group in groups if group not in POST_QUANTUM)[:1]
+    return first

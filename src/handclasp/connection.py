@@ -1,0 +1,576 @@
+"""A TLS connection without I/O: bytes in, events and bytes out. It reads no clock of its own and owns no socket.
+
+    conn.receive_data(data) / conn.receive_eof()   what came from the transport
+    conn.events()                                  what it means: HandshakeComplete, Data, Asked, Closed
+    conn.send(data) / conn.close()                 what the application wants
+    conn.data_to_send()                            what to put on the transport
+
+A connection is for one thread at a time; a second one that enters gets `ConcurrentUseError`. After a fatal error it is
+dead, and every call says the same thing again.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+from . import rules
+from .alerts import Alert, AlertLevel
+from .channel.inbound import Inbound
+from .channel.outbound import Outbound
+from .config import ClientConfig, Config, ServerConfig
+from .errors import (
+    AlertReceived,
+    CallbackError,
+    CertificateError,
+    ConcurrentUseError,
+    ConfigError,
+    ConnectionClosed,
+    InternalError,
+    NotEstablished,
+    TLSError,
+    TruncatedError,
+    from_alert,
+    from_fault,
+)
+from .handshake.after import after_client, after_server, update_write_keys
+from .handshake.client import client
+from .handshake.proofs import Established
+from .handshake.script import Peer, Question, Receive, Script, Want
+from .handshake.server import server
+from .identity.certificates import Certificate
+from .identity.names import peer_name
+from .identity.trust import VerifiedPeer
+from .rules import PeerFault, require
+from .trace import Chosen, DataMoved, Direction, MessageMoved, Subject
+from .wire.messages import HEADER_SIZE, HandshakeMessage
+from .wire.names import (
+    CipherSuite,
+    ContentType,
+    HandshakeType,
+    KeyUpdateRequest,
+    NamedGroup,
+    SignatureScheme,
+    TLSVersion,
+)
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeComplete:
+    """Keys are agreed, the peer is who it should be: data may flow."""
+
+    info: ConnectionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Application data from the peer, in order."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that was not answered at once: await `pending`, then call `conn.answer(question, value)`.
+
+    Answer with an exception to refuse.
+    """
+
+    question: Question[Any]
+    pending: Awaitable[Any] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The peer sends no more. `clean` says that it said so with close_notify; if not, data may be missing."""
+
+    clean: bool
+
+
+Event = HandshakeComplete | Data | Asked | Closed
+
+
+# --- what was settled ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionInfo:
+    """What the two peers settled, as far as they got; None where it is not settled, or does not apply."""
+
+    version: TLSVersion | None
+    cipher_suite: CipherSuite | None
+    group: NamedGroup | None
+    signature_scheme: SignatureScheme | None
+    """What the server proved its certificate with."""
+    client_signature_scheme: SignatureScheme | None
+    alpn: str | None
+    server_name: str | None
+    """The name in server_name (SNI)."""
+    resumed: bool
+    hello_retry: bool
+    peer_certificates: tuple[Certificate, ...]
+    """The peer's chain as it was sent, leaf first; kept when it was refused."""
+    verified_chain: tuple[Certificate, ...]
+    """The chain as it was verified, from the leaf to the trusted root."""
+    certificate: Certificate | None
+    """Our own leaf, where we showed one."""
+    choices: tuple[Chosen, ...]
+    """Every choice with its reason, in the order they fell."""
+
+    def why(self, subject: Subject) -> str:
+        """The reason for one choice; empty when there was none."""
+        return next((chosen.why for chosen in self.choices if chosen.subject is subject), "")
+
+
+# --- the connection --------------------------------------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+class Connection:
+    """What both roles have in common. Use `ClientConnection` or `ServerConnection`."""
+
+    peer_class: ClassVar[type[Peer]] = Peer
+    """What the script speaks through; the lab puts one here that misbehaves."""
+
+    __slots__ = (
+        "_after",
+        "_close_received",
+        "_close_sent",
+        "_config",
+        "_error",
+        "_established",
+        "_events",
+        "_inbound",
+        "_lock",
+        "_outbound",
+        "_peer",
+        "_post_handshake",
+        "_script",
+        "_want",
+        "_warnings",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        start: Callable[[Peer], Script[Established]],
+        after: Callable[[Peer, Established], Script[NoReturn]],
+        first_record_version: int,
+    ) -> None:
+        trace = _guarded("trace", config.trace)
+        self._config = config
+        self._inbound = Inbound(config.limits, trace)
+        padding = _guarded("padding", config.padding)
+        self._outbound = Outbound(config.limits, padding, trace, first_record_version)
+        self._peer = self.peer_class(self._inbound, self._outbound, _guarded("keylog", config.keylog), trace)
+        self._after = after
+        self._script: Script[Any] = start(self._peer)
+        self._want: Want | None = None
+        self._established: Established | None = None
+        self._events: list[Event] = []
+        self._error: TLSError | None = None
+        self._close_sent = False
+        self._close_received = False
+        self._post_handshake = 0
+        self._warnings = 0
+        self._lock = Lock()
+        with self._entered():
+            self._guard(self._resume, None)
+
+    # --- from the transport ---
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> None:
+        """Bytes from the transport. Raises TLSError on a fatal error, after queueing the alert that says so.
+
+        Events that came before the error stay available. What comes after close_notify is ignored (RFC 8446 §6.1).
+        """
+        with self._entered():
+            if self._close_received:
+                return
+            self._inbound.deframer.feed(bytes(data))
+            self._guard(self._pump)
+
+    def receive_eof(self) -> None:
+        """The transport ended. Raises TruncatedError unless the peer said close_notify before."""
+        with self._entered():
+            if self._close_received:
+                return
+            self._close_received = True
+            self._events.append(Closed(clean=False))
+            when = "after" if self._established else "during"
+            error = TruncatedError(
+                f"the peer ended the connection {when} the handshake without close_notify"
+                + (": data may be missing" if self._established else ""),
+                remedy="do not use what came as if it were whole; look at the peer's log",
+            )
+            self._poison(error)
+            raise error
+
+    def events(self) -> list[Event]:
+        """What happened since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    # --- to the transport ---
+
+    def data_to_send(self) -> bytes:
+        """Bytes for the transport. After a fatal error too: the alert that tells the peer."""
+        with self._exclusive():
+            self._peer.update_pending = False
+            return self._outbound.take()
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Protect application data. Raises NotEstablished before the handshake is finished."""
+        with self._entered():
+            self._require_writable()
+            self._guard(self._send, memoryview(data).cast("B"))
+
+    def close(self) -> None:
+        """Say close_notify: we send no more. The peer may go on until it says so too (RFC 8446 §6.1)."""
+        with self._exclusive():
+            if self._close_sent or self._error is not None:
+                return
+            self._close_sent = True
+            if self._established is None:
+                self._outbound.alert(AlertLevel.WARNING, Alert.USER_CANCELED)
+            self._outbound.alert(AlertLevel.WARNING, Alert.CLOSE_NOTIFY)
+
+    def update_keys(self, *, request_peer: bool = False) -> None:
+        """Change our sending keys (KeyUpdate, RFC 8446 §4.6.3), and ask the peer to change its own."""
+        with self._entered():
+            self._require_writable()
+            requests = KeyUpdateRequest
+            wanted = requests.UPDATE_REQUESTED if request_peer else requests.UPDATE_NOT_REQUESTED
+            self._guard(update_write_keys, self._peer, wanted)
+
+    # --- questions ---
+
+    def answer(self, question: Question[T], value: T | BaseException) -> None:
+        """The answer to an `Asked`. An exception refuses the connection, as does a value of the wrong kind."""
+        with self._entered():
+            if self._want is not question:
+                raise ConfigError("this question is not open")
+            self._guard(self._answered, value)
+
+    # --- facts ---
+
+    @property
+    def established(self) -> bool:
+        """True once the handshake is finished, as long as nothing failed."""
+        return self._established is not None and self._error is None
+
+    @property
+    def error(self) -> TLSError | None:
+        """What ended the connection, if something did."""
+        return self._error
+
+    @property
+    def closed_by_peer(self) -> bool:
+        """True when the peer sends no more."""
+        return self._close_received
+
+    @property
+    def waiting_for(self) -> tuple[str, ...]:
+        """What the connection needs next: names of handshake messages, or of the open question; empty when dead."""
+        if self._error is not None or self._close_received:
+            return ()
+        if isinstance(self._want, Receive):
+            return tuple(cls.__name__ for cls in self._want.types)
+        return (type(self._want).__name__,)
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """What was settled so far; also after a failure."""
+        return _info(self._peer)
+
+    def export(self, label: str | bytes, context: bytes = b"", length: int = 32) -> bytes:
+        """Keying material for another protocol: `length` bytes bound to this connection (RFC 8446 §7.5)."""
+        established = self._require_established()
+        if not 1 <= length <= 255 * established.suite.hash.size:
+            raise ConfigError(f"an exporter gives 1 to {255 * established.suite.hash.size} bytes, not {length}")
+        label = label.encode("ascii") if isinstance(label, str) else label
+        if not 1 <= len(label) <= 249:
+            raise ConfigError("an exporter label is 1 to 249 bytes long")
+        return established.exporter.export(label, context, length)
+
+    def channel_binding(self, kind: str) -> bytes:
+        """`tls-exporter` (RFC 9266) or `tls-server-end-point` (RFC 5929 §4). Raises ConfigError for others."""
+        established = self._require_established()
+        if kind == "tls-exporter":
+            return self.export("EXPORTER-Channel-Binding", b"", 32)
+        if kind != "tls-server-end-point":
+            raise ConfigError(f"the channel binding {kind} is not defined for {established.version}")
+        if established.server_certificate is None:
+            raise ConfigError("this connection has no server certificate")
+        try:
+            return established.server_certificate.end_point_hash()
+        except ValueError as error:
+            raise ConfigError(str(error), remedy="use tls-exporter") from None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a connection cannot be copied or pickled: two copies would use the same nonces")
+
+    __copy__ = __deepcopy__ = __reduce__
+
+    # --- the driver ---
+
+    def _pump(self) -> None:
+        """Feed the script what has arrived, until it needs more."""
+        while isinstance(self._want, Receive):
+            message = self._next_message(self._want)
+            if message is not None:
+                self._resume(message)
+                continue
+            content = self._inbound.next()
+            if content is None:
+                return
+            self._dispatch(*content)
+            if self._close_received:
+                return
+        held = len(self._inbound.deframer)
+        require(held <= self._config.limits.buffered, rules.BUFFER_FULL, f"{held} bytes")
+
+    def _next_message(self, want: Receive) -> tuple[HandshakeMessage, bytes] | None:
+        """The next handshake message, parsed and as it came; None until it is whole. Raises PeerFault."""
+        buffer = self._inbound.handshake
+        type_ = buffer.peek()
+        if type_ is None:
+            return None
+        expected = [cls for cls in want.types if cls.type is type_]
+        if not expected:
+            raise _unexpected(type_, want)
+        raw = buffer.next()
+        if raw is None:
+            return None
+        if self._inbound_trace:
+            self._inbound_trace(MessageMoved(Direction.RECEIVED, self._inbound.epoch, ContentType.HANDSHAKE, raw))
+        if self._established is not None:
+            self._post_handshake += 1
+            most = self._config.limits.post_handshake_messages
+            require(self._post_handshake <= most, rules.TOO_MANY_POST_HANDSHAKE)
+        self._warnings = 0
+        body = raw[HEADER_SIZE:]
+        for cls in expected:
+            if cls.accepts(body):
+                return cls.parse(body), raw
+        raise _unexpected(type_, want)
+
+    @property
+    def _inbound_trace(self) -> Callable[[Any], None] | None:
+        return self._inbound.trace
+
+    def _dispatch(self, type_: ContentType, content: bytes) -> None:
+        """One record's content that is not a handshake message. Raises PeerFault, TLSError."""
+        if type_ is ContentType.HANDSHAKE:
+            return  # it is in the handshake buffer
+        if type_ is ContentType.ALERT:
+            self._alert(content)
+        elif type_ is ContentType.APPLICATION_DATA:
+            require(self._established is not None, rules.EARLY_APPLICATION_DATA)
+            if content:
+                self._warnings = self._post_handshake = 0
+                self._events.append(Data(content))
+            if self._inbound_trace:
+                self._inbound_trace(DataMoved(Direction.RECEIVED, len(content)))
+            if self._inbound.worn() and not self._close_sent:
+                update_write_keys(self._peer, KeyUpdateRequest.UPDATE_REQUESTED)
+        else:
+            raise PeerFault(rules.RECORD_TYPE, f"type {int(type_)} inside a protected record")
+
+    def _alert(self, content: bytes) -> None:
+        """RFC 8446 §6. Raises AlertReceived for all but the two that are not errors."""
+        require(len(content) == 2, rules.ALERT_MALFORMED)
+        level, alert = AlertLevel(content[0]), Alert(content[1])
+        require(level.known, rules.ALERT_LEVEL, str(level))
+        if self._inbound_trace:
+            self._inbound_trace(MessageMoved(Direction.RECEIVED, self._inbound.epoch, ContentType.ALERT, content))
+        if alert is Alert.USER_CANCELED:
+            self._warnings += 1
+            require(self._warnings <= self._config.limits.warning_alerts, rules.TOO_MANY_WARNINGS)
+        elif alert is Alert.CLOSE_NOTIFY and self._established is not None:
+            self._close_received = True
+            self._inbound.deframer.take()
+            self._events.append(Closed(clean=True))
+        else:
+            raise from_alert(alert)
+
+    def _resume(self, value: object) -> None:
+        """Go on with the script; answer what it asks at once where the configuration can."""
+        while True:
+            try:
+                want = self._script.send(value)
+            except StopIteration as finished:
+                self._complete(finished.value)
+                value = None
+                continue
+            self._want = want
+            if isinstance(want, Receive):
+                return
+            value = _ask(want)
+            if inspect.isawaitable(value):
+                self._events.append(Asked(want, value))
+                return
+
+    def _complete(self, established: Established) -> None:
+        self._established = established
+        self._peer.transcript.close()
+        self._script = self._after(self._peer, established)
+        self._events.append(HandshakeComplete(self.info))
+
+    def _answered(self, value: object) -> None:
+        if isinstance(value, TLSError):
+            raise value
+        if isinstance(value, BaseException):
+            raise CallbackError(f"an answer failed: {type(value).__name__}") from value
+        self._resume(value)
+        self._pump()
+
+    def _send(self, view: memoryview) -> None:
+        most = self._outbound.most_content
+        for start in range(0, len(view), most):
+            if self._outbound.spent:
+                update_write_keys(self._peer, KeyUpdateRequest.UPDATE_NOT_REQUESTED)
+            chunk = bytes(view[start : start + most])
+            if self._inbound_trace:
+                self._inbound_trace(DataMoved(Direction.SENT, len(chunk)))
+            self._outbound.data(chunk)
+
+    # --- failing ---
+
+    def _guard(self, step: Callable[..., None], *arguments: object) -> None:
+        """Take one step; turn whatever goes wrong into one alert, one error, and a dead connection."""
+        try:
+            step(*arguments)
+        except PeerFault as fault:
+            error = from_fault(fault, self._peer.chain)
+        except TLSError as raised:
+            error = raised
+        except Exception as bug:
+            error = InternalError(f"a bug in handclasp: {type(bug).__name__}", alert=Alert.INTERNAL_ERROR)
+            error.__cause__ = bug
+        except BaseException:
+            self._poison(InternalError("the connection was interrupted", alert=Alert.INTERNAL_ERROR))
+            raise
+        else:
+            return
+        # Raised out here, without the frames and the context of the fault: their locals hold secrets.
+        if isinstance(error, CertificateError):
+            error.peer_chain = error.peer_chain or self._peer.chain
+        self._poison(error)
+        raise error.with_traceback(None)
+
+    def _poison(self, error: TLSError) -> None:
+        self._error = error
+        self._script.close()
+        if error.alert is None and not isinstance(error, (AlertReceived, TruncatedError)):
+            error.alert = Alert.INTERNAL_ERROR
+        if error.alert is not None and not error.alert_received and not self._close_sent:
+            self._close_sent = True
+            with suppress(CallbackError):  # the trace or the padding policy again: the peer goes without an alert
+                self._outbound.alert(AlertLevel.FATAL, error.alert)
+
+    @contextmanager
+    def _exclusive(self) -> Generator[None, None, None]:
+        if not self._lock.acquire(blocking=False):
+            raise ConcurrentUseError("this connection is in use by another thread, or by the caller of this callback")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _entered(self) -> Generator[None, None, None]:
+        """Alone in the connection, and it is alive."""
+        with self._exclusive():
+            if self._error is not None:
+                raise self._error.with_traceback(None)
+            yield
+
+    def _require_established(self) -> Established:
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        if self._established is None:
+            raise NotEstablished("the handshake is not finished")
+        return self._established
+
+    def _require_writable(self) -> None:
+        self._require_established()
+        if self._close_sent:
+            raise ConnectionClosed("the connection was closed on this side")
+
+
+class ClientConnection(Connection):
+    """The client's end. `server_name` is the name or address to check the certificate for, and the SNI to send."""
+
+    __slots__ = ()
+
+    def __init__(self, config: ClientConfig, server_name: str | None = None) -> None:
+        name = None if server_name is None else peer_name(server_name)
+        super().__init__(config, lambda peer: client(peer, config, name), after_client, 0x0301)
+
+
+class ServerConnection(Connection):
+    """The server's end."""
+
+    __slots__ = ()
+
+    def __init__(self, config: ServerConfig) -> None:
+        super().__init__(config, lambda peer: server(peer, config), after_server, 0x0303)
+
+
+def _unexpected(type_: HandshakeType, want: Receive) -> PeerFault:
+    due = " or ".join(cls.__name__ for cls in want.types)
+    return PeerFault(rules.MESSAGE_UNEXPECTED, f"{type_} where {due} was due")
+
+
+def _ask(question: Question[Any]) -> Any:
+    """Ask whoever the configuration names. Any failure of theirs refuses the connection."""
+    try:
+        return question.answer()
+    except TLSError:
+        raise
+    except Exception as error:
+        raise CallbackError(f"{type(question).__name__} failed: {type(error).__name__}") from error
+
+
+def _guarded(name: str, callback: Callable[..., T] | None) -> Callable[..., T] | None:
+    """A callback of the configuration whose failure is told apart from ours."""
+    if callback is None:
+        return None
+    call = callback
+
+    def guarded(*arguments: object) -> T:
+        try:
+            return call(*arguments)
+        except Exception as error:
+            raise CallbackError(f"{name} failed: {type(error).__name__}") from error
+
+    return guarded
+
+
+def _info(peer: Peer) -> ConnectionInfo:
+    values = {subject: chosen.value for subject, chosen in peer.notes.items()}
+    verdict: Any = values.get(Subject.PEER)
+    taken: dict[Subject, Any] = values
+    return ConnectionInfo(
+        version=taken.get(Subject.VERSION),
+        cipher_suite=taken.get(Subject.CIPHER_SUITE),
+        group=taken.get(Subject.GROUP),
+        signature_scheme=taken.get(Subject.SIGNATURE_SCHEME),
+        client_signature_scheme=taken.get(Subject.CLIENT_SIGNATURE_SCHEME),
+        alpn=taken.get(Subject.ALPN),
+        server_name=taken.get(Subject.SERVER_NAME),
+        resumed=False,
+        hello_retry=Subject.HELLO_RETRY in taken,
+        peer_certificates=peer.chain,
+        verified_chain=verdict.chain if isinstance(verdict, VerifiedPeer) else (),
+        certificate=taken.get(Subject.CREDENTIAL) or taken.get(Subject.CLIENT_CREDENTIAL),
+        choices=tuple(peer.notes.values()),
+    )

@@ -1,0 +1,64 @@
+"""The ciphers that protect records: authenticated encryption with associated data (RFC 5116)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
+
+
+class Cipher(Protocol):
+    """One key, ready to use."""
+
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
+
+    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
+
+
+class Aead(Enum):
+    """An algorithm: its key length and tag length in bytes."""
+
+    AES_128_GCM = ("AES-128-GCM", 16, 16)
+    AES_256_GCM = ("AES-256-GCM", 32, 16)
+    CHACHA20_POLY1305 = ("ChaCha20-Poly1305", 32, 16)
+    AES_128_CCM = ("AES-128-CCM", 16, 16)
+    AES_128_CCM_8 = ("AES-128-CCM-8", 16, 8)
+
+    @property
+    def label(self) -> str:
+        return self.value[0]
+
+    @property
+    def key_size(self) -> int:
+        return self.value[1]
+
+    @property
+    def tag_size(self) -> int:
+        return self.value[2]
+
+    def cipher(self, key: bytes) -> Cipher:
+        """The algorithm under one key of `key_size` bytes."""
+        return _CIPHERS[self](key)
+
+
+NONCE_SIZE = 12
+"""Bytes; the same for every algorithm TLS uses."""
+
+_CIPHERS: dict[Aead, Callable[[bytes], Cipher]] = {
+    Aead.AES_128_GCM: AESGCM,
+    Aead.AES_256_GCM: AESGCM,
+    Aead.CHACHA20_POLY1305: ChaCha20Poly1305,
+    Aead.AES_128_CCM: AESCCM,
+    Aead.AES_128_CCM_8: lambda key: AESCCM(key, tag_length=8),
+}
+
+
+def open_or_none(cipher: Cipher, nonce: bytes, sealed: bytes, associated_data: bytes) -> bytes | None:
+    """The content, or None where the tag is wrong (or missing): one answer for every way a record can be damaged."""
+    try:
+        return cipher.decrypt(nonce, sealed, associated_data)
+    except (InvalidTag, ValueError):
+        return None

@@ -1,0 +1,217 @@
+"""Key agreement: elliptic curves and their ML-KEM hybrids (RFC 8446 §4.2.8, RFC 7748, RFC 10024)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ..rules import KEY_SHARE_INVALID, PeerFault
+from ..wire.names import NamedGroup
+
+MLKEMPrivateKey = mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey
+MLKEMPublicKey = mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A fresh key pair of one group, used for one handshake."""
+
+    group: NamedGroup
+    public: bytes
+    """What goes into the key share."""
+    agree: Callable[[bytes], bytes] = field(repr=False)
+    """The peer's key share -> the shared secret. Raises PeerFault for a value that is not of the group."""
+
+
+def generate(group: NamedGroup) -> KeyPair:
+    """A new key pair, to offer in a ClientHello or to answer with on a plain curve."""
+    if group in _HYBRIDS:
+        return _generate_hybrid(group, _HYBRIDS[group])
+    return _generate_curve(group)
+
+
+def respond(group: NamedGroup, share: bytes, generate: Callable[[NamedGroup], KeyPair]) -> tuple[bytes, bytes]:
+    """Answer a client's share: (our share, the shared secret). `generate` makes the plain curves' key pairs.
+
+    Raises PeerFault for a share that is not of the group.
+    """
+    if group not in _HYBRIDS:
+        pair = generate(group)
+        return pair.public, pair.agree(share)
+    hybrid = _HYBRIDS[group]
+    curve_share, kem_share = hybrid.split(share, hybrid.kem_public_size)
+    pair = generate(hybrid.curve)
+    curve_secret = pair.agree(curve_share)
+    try:
+        kem_secret, ciphertext = hybrid.public_key(kem_share).encapsulate()
+    except ValueError:
+        raise PeerFault(KEY_SHARE_INVALID, f"{group}: not an ML-KEM key") from None
+    return hybrid.join(pair.public, ciphertext), hybrid.join(curve_secret, kem_secret)
+
+
+def curve_key_pair(
+    group: NamedGroup, private: x25519.X25519PrivateKey | x448.X448PrivateKey | ec.EllipticCurvePrivateKey
+) -> KeyPair:
+    """The key pair around an existing private key."""
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return KeyPair(group, point, _nist_agreement(group, private))
+    return KeyPair(group, private.public_key().public_bytes_raw(), _montgomery_agreement(group, private))
+
+
+# --- curves ----------------------------------------------------------------------------------------------------------
+
+_CURVES: Final[dict[NamedGroup, ec.EllipticCurve]] = {
+    NamedGroup.SECP256R1: ec.SECP256R1(),
+    NamedGroup.SECP384R1: ec.SECP384R1(),
+    NamedGroup.SECP521R1: ec.SECP521R1(),
+}
+
+CURVE_SHARE_SIZE: Final = {
+    NamedGroup.X25519: 32,
+    NamedGroup.X448: 56,
+    NamedGroup.SECP256R1: 65,
+    NamedGroup.SECP384R1: 97,
+    NamedGroup.SECP521R1: 133,
+}
+"""Length of a share on a plain curve, in bytes."""
+
+
+def _generate_curve(group: NamedGroup) -> KeyPair:
+    if group is NamedGroup.X25519:
+        return curve_key_pair(group, x25519.X25519PrivateKey.generate())
+    if group is NamedGroup.X448:
+        return curve_key_pair(group, x448.X448PrivateKey.generate())
+    return curve_key_pair(group, ec.generate_private_key(_CURVES[group]))
+
+
+def _montgomery_agreement(
+    group: NamedGroup, private: x25519.X25519PrivateKey | x448.X448PrivateKey
+) -> Callable[[bytes], bytes]:
+    def agree(share: bytes) -> bytes:
+        _check_size(group, share, CURVE_SHARE_SIZE[group])
+        try:
+            # the library refuses low-order points, whose result would be all zero (RFC 8446 §7.4.2)
+            if isinstance(private, x25519.X25519PrivateKey):
+                return private.exchange(x25519.X25519PublicKey.from_public_bytes(share))
+            return private.exchange(x448.X448PublicKey.from_public_bytes(share))
+        except ValueError:
+            raise PeerFault(KEY_SHARE_INVALID, f"{group}: a point of low order") from None
+
+    return agree
+
+
+def _nist_agreement(group: NamedGroup, private: ec.EllipticCurvePrivateKey) -> Callable[[bytes], bytes]:
+    def agree(share: bytes) -> bytes:
+        _check_size(group, share, CURVE_SHARE_SIZE[group])
+        if share[0] != 4:
+            # the library would take compressed points too; TLS does not (RFC 8446 §4.2.8.2)
+            raise PeerFault(KEY_SHARE_INVALID, f"{group}: not an uncompressed point")
+        try:
+            return private.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(private.curve, share))
+        except ValueError:
+            raise PeerFault(KEY_SHARE_INVALID, f"{group}: not a point of the curve") from None
+
+    return agree
+
+
+def _check_size(group: NamedGroup, share: bytes, size: int) -> None:
+    if len(share) != size:
+        raise PeerFault(KEY_SHARE_INVALID, f"{group}: {len(share)} bytes where {size} belong")
+
+
+# --- hybrids ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Hybrid:
+    """A curve and an ML-KEM beside each other (RFC 10024); which of them comes first differs by group."""
+
+    group: NamedGroup
+    curve: NamedGroup
+    kem_first: bool
+    kem_public_size: int
+    ciphertext_size: int
+    generate: Callable[[], MLKEMPrivateKey]
+    public_key: Callable[[bytes], MLKEMPublicKey]
+
+    def join(self, curve_part: bytes, kem_part: bytes) -> bytes:
+        return kem_part + curve_part if self.kem_first else curve_part + kem_part
+
+    def split(self, share: bytes, kem_size: int) -> tuple[bytes, bytes]:
+        """(curve part, ML-KEM part)."""
+        _check_size(self.group, share, CURVE_SHARE_SIZE[self.curve] + kem_size)
+        if self.kem_first:
+            return share[kem_size:], share[:kem_size]
+        return share[:-kem_size], share[-kem_size:]
+
+
+_HYBRIDS: Final = {
+    hybrid.group: hybrid
+    for hybrid in (
+        _Hybrid(
+            NamedGroup.X25519_MLKEM768,
+            NamedGroup.X25519,
+            True,
+            1184,
+            1088,
+            mlkem.MLKEM768PrivateKey.generate,
+            mlkem.MLKEM768PublicKey.from_public_bytes,
+        ),
+        _Hybrid(
+            NamedGroup.SECP256R1_MLKEM768,
+            NamedGroup.SECP256R1,
+            False,
+            1184,
+            1088,
+            mlkem.MLKEM768PrivateKey.generate,
+            mlkem.MLKEM768PublicKey.from_public_bytes,
+        ),
+        _Hybrid(
+            NamedGroup.SECP384R1_MLKEM1024,
+            NamedGroup.SECP384R1,
+            False,
+            1568,
+            1568,
+            mlkem.MLKEM1024PrivateKey.generate,
+            mlkem.MLKEM1024PublicKey.from_public_bytes,
+        ),
+    )
+}
+
+
+def _generate_hybrid(group: NamedGroup, hybrid: _Hybrid) -> KeyPair:
+    curve, kem = _generate_curve(hybrid.curve), hybrid.generate()
+
+    def agree(share: bytes) -> bytes:
+        curve_share, ciphertext = hybrid.split(share, hybrid.ciphertext_size)
+        return hybrid.join(curve.agree(curve_share), kem.decapsulate(ciphertext))
+
+    return KeyPair(group, hybrid.join(curve.public, kem.public_key().public_bytes_raw()), agree)
+
+
+def _kem_available() -> bool:
+    try:
+        mlkem.MLKEM768PrivateKey.generate()
+    except UnsupportedAlgorithm:
+        return False
+    return True
+
+
+POST_QUANTUM: Final = tuple(_HYBRIDS) if _kem_available() else ()
+"""The hybrids this build of the primitives library can do: all, or none where its OpenSSL is too old."""
+
+GROUPS: Final = (
+    *POST_QUANTUM,
+    NamedGroup.X25519,
+    NamedGroup.SECP256R1,
+    NamedGroup.SECP384R1,
+    NamedGroup.SECP521R1,
+    NamedGroup.X448,
+)
+"""Every group we can use, in our order of preference."""

@@ -1,0 +1,221 @@
+"""Signatures of the handshake: which scheme fits which key, signing, verifying (RFC 8446 §4.2.3 and §4.4.3).
+
+A scheme names the kind of key, the curve and the hash at once; nothing here lets one be exchanged for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
+
+from ..wire.names import SignatureScheme
+
+PrivateKey: TypeAlias = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+    | mldsa.MLDSA44PrivateKey
+    | mldsa.MLDSA65PrivateKey
+    | mldsa.MLDSA87PrivateKey
+)
+"""A private key that can sign handshakes, if its size or curve is one that TLS has."""
+
+PublicKey: TypeAlias = (
+    rsa.RSAPublicKey
+    | ec.EllipticCurvePublicKey
+    | ed25519.Ed25519PublicKey
+    | ed448.Ed448PublicKey
+    | mldsa.MLDSA44PublicKey
+    | mldsa.MLDSA65PublicKey
+    | mldsa.MLDSA87PublicKey
+)
+"""The public half of a `PrivateKey`."""
+
+
+class KeyKind(Enum):
+    """Kinds of keys that sign handshakes. The value is the name for humans."""
+
+    RSA = "RSA"
+    """rsaEncryption: the common RSA key."""
+    RSA_PSS = "RSA-PSS"
+    """id-RSASSA-PSS: an RSA key whose certificate restricts it to PSS (RFC 8446 §4.2.3)."""
+    P256 = "EC P-256"
+    P384 = "EC P-384"
+    P521 = "EC P-521"
+    ED25519 = "Ed25519"
+    ED448 = "Ed448"
+    MLDSA44 = "ML-DSA-44"
+    MLDSA65 = "ML-DSA-65"
+    MLDSA87 = "ML-DSA-87"
+
+
+def kind_of(public_key: object, *, pss: bool = False) -> KeyKind | None:
+    """What kind of key this is; None when it is of a kind, or on a curve, that signs nothing in TLS 1.3.
+
+    `pss` says that the certificate declares its RSA key as id-RSASSA-PSS: the key object alone cannot tell.
+    """
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return KeyKind.RSA_PSS if pss else KeyKind.RSA
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return _CURVES.get(public_key.curve.name)
+    return next((kind for key_type, kind in _PURE_KINDS if isinstance(public_key, key_type)), None)
+
+
+def rsa_exponent(public_key: object) -> int | None:
+    """The public exponent of an RSA key; None for another key. Large ones make each verification slow."""
+    return public_key.public_numbers().e if isinstance(public_key, rsa.RSAPublicKey) else None
+
+
+def schemes_for(kind: KeyKind, bits: int) -> tuple[SignatureScheme, ...]:
+    """The schemes a key of this kind can use, best first. `bits` is the size of an RSA modulus, ignored for others.
+
+    RSA keys too short for the hash and its salt are left without that scheme: 1024 bits cannot carry SHA-512.
+    """
+    return tuple(s for s, method in _TLS13.items() if method.kind is kind and _has_room(method, bits))
+
+
+def fits(scheme: SignatureScheme, kind: KeyKind) -> bool:
+    """True when a TLS 1.3 CertificateVerify may use this scheme with this kind of key."""
+    method = _TLS13.get(scheme)
+    return method is not None and method.kind is kind
+
+
+def sign(private_key: PrivateKey, scheme: SignatureScheme, data: bytes) -> bytes:
+    """Sign `data`. Raises ValueError when the key does not fit the scheme or the library refuses."""
+    method = _TLS13.get(scheme)
+    if method is None:
+        raise ValueError(f"{scheme} does not sign TLS 1.3 handshakes")
+    kind = kind_of(private_key.public_key(), pss=method.kind is KeyKind.RSA_PSS)
+    if kind is not method.kind:
+        raise ValueError(f"{scheme} needs a key of kind {method.kind.value}, not {kind.value if kind else 'another'}")
+    try:
+        return _sign(private_key, method, data)
+    except Exception:
+        refused = f"this key cannot sign with {scheme}"
+    # Raised out here so that not even its context keeps the library's frames, which hold the key.
+    raise ValueError(refused)
+
+
+def verify(
+    public_key: PublicKey | None, kind: KeyKind | None, scheme: SignatureScheme, signature: bytes, data: bytes
+) -> bool:
+    """True only when `signature` over `data` is right for this key and scheme.
+
+    A scheme that does not fit the kind, and whatever the library raises, is False: ask `fits` first for the reason.
+    """
+    method = _TLS13.get(scheme)
+    if method is None or kind is not method.kind or kind_of(public_key, pss=kind is KeyKind.RSA_PSS) is not kind:
+        return False
+    try:
+        _verify(public_key, method, signature, data)
+    except Exception:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """One row of the table: a scheme's only kind of key and its hash (None where the scheme hashes by itself)."""
+
+    kind: KeyKind
+    hash: hashes.HashAlgorithm | None = None
+
+
+def _sign(private_key: PrivateKey, method: _Method, data: bytes) -> bytes:
+    if isinstance(private_key, rsa.RSAPrivateKey):
+        return private_key.sign(data, _pss(_hash(method)), _hash(method))
+    if isinstance(private_key, ec.EllipticCurvePrivateKey):
+        return private_key.sign(data, ec.ECDSA(_hash(method)))
+    return private_key.sign(data)
+
+
+def _verify(public_key: PublicKey | None, method: _Method, signature: bytes, data: bytes) -> None:
+    if public_key is None:
+        raise ValueError("no key")
+    if isinstance(public_key, rsa.RSAPublicKey):
+        public_key.verify(signature, data, _pss(_hash(method)), _hash(method))
+    elif isinstance(public_key, ec.EllipticCurvePublicKey):
+        public_key.verify(signature, data, ec.ECDSA(_hash(method)))
+    else:
+        public_key.verify(signature, data)
+
+
+def _hash(method: _Method) -> hashes.HashAlgorithm:
+    if method.hash is None:
+        raise ValueError("this scheme has no hash of its own")
+    return method.hash
+
+
+def _pss(algorithm: hashes.HashAlgorithm) -> padding.PSS:
+    # RFC 8446 §4.2.3: MGF1 with the scheme's hash, and a salt exactly as long as its digest.
+    return padding.PSS(mgf=padding.MGF1(algorithm), salt_length=algorithm.digest_size)
+
+
+def _has_room(method: _Method, bits: int) -> bool:
+    """RFC 8017 §9.1.1 step 3: the encoded message holds the digest, a salt as long, and two bytes."""
+    if method.kind not in (KeyKind.RSA, KeyKind.RSA_PSS):
+        return True
+    return (bits + 6) // 8 >= 2 * _hash(method).digest_size + 2
+
+
+def _post_quantum() -> bool:
+    """ML-DSA needs a library built on OpenSSL 3.5 or a relative that has it."""
+    try:
+        mldsa.MLDSA44PrivateKey.from_seed_bytes(bytes(32))
+    except UnsupportedAlgorithm:  # pragma: no cover - depends on how the library was built
+        return False
+    return True
+
+
+_CURVES: Final = {"secp256r1": KeyKind.P256, "secp384r1": KeyKind.P384, "secp521r1": KeyKind.P521}
+
+_PURE_KINDS: Final[tuple[tuple[type, KeyKind], ...]] = (
+    (ed25519.Ed25519PublicKey, KeyKind.ED25519),
+    (ed448.Ed448PublicKey, KeyKind.ED448),
+    (mldsa.MLDSA44PublicKey, KeyKind.MLDSA44),
+    (mldsa.MLDSA65PublicKey, KeyKind.MLDSA65),
+    (mldsa.MLDSA87PublicKey, KeyKind.MLDSA87),
+)
+
+_ML_DSA_ROWS: Final = {
+    SignatureScheme.MLDSA65: _Method(KeyKind.MLDSA65),
+    SignatureScheme.MLDSA87: _Method(KeyKind.MLDSA87),
+    SignatureScheme.MLDSA44: _Method(KeyKind.MLDSA44),
+}
+
+# The schemes of a TLS 1.3 CertificateVerify, best first: RFC 8446 §4.2.3 binds each to one curve and one hash, and
+# keeps PKCS#1 v1.5 and SHA-1 out. TLS 1.2 binds neither curve nor hash so tightly: its rows are a table of their own.
+_TLS13: Final[Mapping[SignatureScheme, _Method]] = {
+    **(_ML_DSA_ROWS if _post_quantum() else {}),
+    SignatureScheme.ECDSA_SECP256R1_SHA256: _Method(KeyKind.P256, hashes.SHA256()),
+    SignatureScheme.ED25519: _Method(KeyKind.ED25519),
+    SignatureScheme.RSA_PSS_RSAE_SHA256: _Method(KeyKind.RSA, hashes.SHA256()),
+    SignatureScheme.ECDSA_SECP384R1_SHA384: _Method(KeyKind.P384, hashes.SHA384()),
+    SignatureScheme.RSA_PSS_RSAE_SHA384: _Method(KeyKind.RSA, hashes.SHA384()),
+    SignatureScheme.ECDSA_SECP521R1_SHA512: _Method(KeyKind.P521, hashes.SHA512()),
+    SignatureScheme.RSA_PSS_RSAE_SHA512: _Method(KeyKind.RSA, hashes.SHA512()),
+    SignatureScheme.ED448: _Method(KeyKind.ED448),
+    SignatureScheme.RSA_PSS_PSS_SHA256: _Method(KeyKind.RSA_PSS, hashes.SHA256()),
+    SignatureScheme.RSA_PSS_PSS_SHA384: _Method(KeyKind.RSA_PSS, hashes.SHA384()),
+    SignatureScheme.RSA_PSS_PSS_SHA512: _Method(KeyKind.RSA_PSS, hashes.SHA512()),
+}
+
+SUPPORTED: Final[tuple[SignatureScheme, ...]] = tuple(_TLS13)
+"""Every scheme that can sign and verify a TLS 1.3 handshake here, in the order of preference of a default offer."""
+
+CERTIFICATE_ONLY: Final[tuple[SignatureScheme, ...]] = (
+    SignatureScheme.RSA_PKCS1_SHA256,
+    SignatureScheme.RSA_PKCS1_SHA384,
+    SignatureScheme.RSA_PKCS1_SHA512,
+)
+"""Schemes to offer after `SUPPORTED` because CAs sign certificates with them; a CertificateVerify never has one.
+
+RFC 8446 §4.2.3: without these in signature_algorithms, most chains of the web would be declared unwelcome.
+"""

@@ -1,0 +1,56 @@
+"""After the handshake: what may still come, and the keys that change under way (RFC 8446 §4.6)."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from .. import rules
+from ..rules import require
+from ..trace import Epoch
+from ..wire.messages import KeyUpdate, NewSessionTicket
+from ..wire.names import KeyUpdateRequest
+from .proofs import Established
+from .script import Peer
+
+WEEK = 604_800
+"""Longest lifetime of a ticket in seconds, RFC 8446 §4.6.1."""
+
+
+async def after_client(peer: Peer, established: Established) -> NoReturn:
+    """What a client still has to listen to, for as long as the connection lives. Raises PeerFault."""
+    read_secret = established.read_secret
+    while True:
+        message = await peer.receive(NewSessionTicket, KeyUpdate)
+        if isinstance(message, NewSessionTicket):
+            require(message.ticket_lifetime <= WEEK, rules.TICKET_LIFETIME, f"{message.ticket_lifetime} s")
+            continue
+        read_secret = read_secret.next()
+        peer.read_with(read_secret, Epoch.APPLICATION)
+        answer_key_update(peer, message)
+
+
+async def after_server(peer: Peer, established: Established) -> NoReturn:
+    """The same for a server, which hears of nothing but new keys. Raises PeerFault."""
+    read_secret = established.read_secret
+    while True:
+        message = await peer.receive(KeyUpdate)
+        read_secret = read_secret.next()
+        peer.read_with(read_secret, Epoch.APPLICATION)
+        answer_key_update(peer, message)
+
+
+def answer_key_update(peer: Peer, message: KeyUpdate) -> None:
+    """RFC 8446 §4.6.3: answer once, however often the peer asks before our answer is on its way."""
+    require(message.request_update.known, rules.KEY_UPDATE_REQUEST)
+    if message.request_update is KeyUpdateRequest.UPDATE_REQUESTED and not peer.update_pending:
+        update_write_keys(peer, KeyUpdateRequest.UPDATE_NOT_REQUESTED)
+
+
+def update_write_keys(peer: Peer, request: KeyUpdateRequest) -> None:
+    """Announce new keys for our direction, and use them from the next record on."""
+    secret = peer.write_secret
+    if secret is None:
+        raise ValueError("there are no keys to update yet")
+    peer.send(KeyUpdate(request))
+    peer.write_with(secret.next(), Epoch.APPLICATION)
+    peer.update_pending = True

@@ -1,0 +1,44 @@
+"""The client's side up to the point where the version is known: one ClientHello for all versions."""
+
+from __future__ import annotations
+
+from .. import rules
+from ..config import ClientConfig
+from ..identity.names import PeerName
+from ..rules import PeerFault, require
+from ..trace import Subject
+from ..wire.messages import HelloRetryRequest, ServerHello
+from .client13 import client13
+from .offer import Offer, make_offer
+from .proofs import Established
+from .script import Peer
+
+DOWNGRADE_MARKS = (b"DOWNGRD\x01", b"DOWNGRD\x00")
+"""How the random of a server ends that can do TLS 1.3 and answers with 1.2, or less (RFC 8446 §4.1.3)."""
+
+
+async def client(peer: Peer, config: ClientConfig, name: PeerName | None) -> Established:
+    """RFC 8446 §2, from the client's side. Raises PeerFault."""
+    return await run_offer(peer, make_offer(config, name))
+
+
+async def run_offer(peer: Peer, offer: Offer) -> Established:
+    """Send a ClientHello and follow the version the server answers with."""
+    peer.client_random = offer.hello.random
+    peer.send(offer.hello)
+    peer.allow_change_cipher_spec(True)
+    if offer.server_name is not None:
+        peer.note(Subject.SERVER_NAME, offer.server_name, "the name we connect to")
+    hello = await peer.receive(ServerHello, HelloRetryRequest)
+    check_version(offer, hello)
+    return await client13(peer, offer, hello)
+
+
+def check_version(offer: Offer, hello: ServerHello | HelloRetryRequest) -> None:
+    """Which version did the server answer with? RFC 8446 §4.1.3 and §4.2.1. Raises PeerFault."""
+    offered = tuple(offer.config.versions)
+    selected = hello.extensions.supported_versions
+    if selected is None:
+        require(hello.random[24:] not in DOWNGRADE_MARKS, rules.DOWNGRADE)
+        raise PeerFault(rules.SERVER_VERSION, ours=offered, theirs=(hello.legacy_version,))
+    require(selected in offered, rules.SERVER_SELECTED_VERSION, str(selected))

@@ -1,0 +1,256 @@
+"""The client's side of TLS 1.3: RFC 8446 §2 figure 1, from the ServerHello on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from .. import rules
+from ..channel.schedule import Early, Main, TrafficSecret
+from ..config import ClientConfig
+from ..crypto.secret import Secret
+from ..crypto.suites import SUITES, Suite
+from ..identity.certificates import parse_chain
+from ..identity.trust import PresentedChain, Role, check_leaf
+from ..limits import MAX_PLAINTEXT
+from ..rules import require
+from ..trace import Epoch, Subject
+from ..wire.codec import ExtensionBlock
+from ..wire.extensions import CertificateEntryExtensions
+from ..wire.messages import (
+    Certificate,
+    CertificateEntry,
+    CertificateRequest,
+    CertificateVerify,
+    EncryptedExtensions,
+    Finished,
+    HelloRetryRequest,
+    ServerHello,
+)
+from ..wire.names import ExtensionType, TLSVersion
+from .negotiate import Answer, choose_client_credential
+from .offer import Offer
+from .proofs import (
+    CLIENT_CONTEXT,
+    SERVER_CONTEXT,
+    Established,
+    Identity,
+    Possession,
+    check_finished,
+    check_signature,
+    signed_content,
+)
+from .script import Peer, Sign, VerifyPeer
+
+
+async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequest) -> Established:
+    """Our ClientHello is out, the answer has arrived. Raises PeerFault."""
+    transcript = peer.transcript
+    suite = accept_suite(peer, offer, hello)
+    if isinstance(hello, HelloRetryRequest):
+        offer, hello = await retry(peer, offer, suite, hello)
+    handshake = Early.start(suite).agree(accept_share(peer, offer, hello))
+    hashed = transcript.hash()
+    theirs, ours = handshake.server_traffic(hashed), handshake.client_traffic(hashed)
+    main = handshake.main()
+    peer.log_secret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", ours)
+    peer.log_secret("SERVER_HANDSHAKE_TRAFFIC_SECRET", theirs)
+    peer.read_with(theirs, Epoch.HANDSHAKE)
+    if offer.hello.legacy_session_id and not offer.retried:
+        peer.send_change_cipher_spec()
+    peer.write_with(ours, Epoch.HANDSHAKE)
+
+    accept_extensions(peer, offer, await peer.receive(EncryptedExtensions))
+    request = None
+    message = await peer.receive(CertificateRequest, Certificate)
+    if isinstance(message, CertificateRequest):
+        request = message
+        message = await peer.receive(Certificate)
+    identity, possession = await authenticate_server(peer, offer, message)
+    covered = transcript.hash()
+    agreement = check_finished(await peer.receive(Finished), theirs, covered)
+    peer.allow_change_cipher_spec(False)
+    peer.flight_ends()
+
+    hashed = transcript.hash()
+    read_secret = open_application_keys(peer, main, hashed)
+    if request is not None:
+        await authenticate_client(peer, offer.config, request)
+    peer.send(Finished(ours.finished(transcript.hash())))
+    peer.read_with(read_secret, Epoch.APPLICATION)
+    peer.write_with(main.client_traffic(hashed), Epoch.APPLICATION)
+    return Established(
+        identity=identity,
+        possession=possession,
+        agreement=agreement,
+        version=TLSVersion.TLS_1_3,
+        suite=suite,
+        read_secret=read_secret,
+        exporter=main.exporter(hashed),
+        resumption=main.resumption(transcript.hash()),
+        server_certificate=possession.certificate,
+    )
+
+
+def accept_suite(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequest) -> Suite:
+    """What is fixed by the first answer, RFC 8446 §4.1.3."""
+    require(hello.legacy_version is TLSVersion.TLS_1_2, rules.SERVER_LEGACY_VERSION, str(hello.legacy_version))
+    require(hello.legacy_session_id_echo == offer.hello.legacy_session_id, rules.SERVER_SESSION_ID)
+    require(hello.cipher_suite in offer.config.cipher_suites, rules.SERVER_CIPHER_SUITE, str(hello.cipher_suite))
+    require(hello.legacy_compression_method == 0, rules.SERVER_COMPRESSION)
+    check_solicited(offer, hello.extensions, _HELLO_EXTENSIONS, {ExtensionType.COOKIE})
+    peer.note(Subject.VERSION, TLSVersion.TLS_1_3, "the server's choice among ours")
+    peer.note(Subject.CIPHER_SUITE, hello.cipher_suite, "the server's choice among ours")
+    suite = SUITES[hello.cipher_suite]
+    peer.transcript.begin(suite.hash, retry=isinstance(hello, HelloRetryRequest))
+    return suite
+
+
+async def retry(peer: Peer, offer: Offer, suite: Suite, request: HelloRetryRequest) -> tuple[Offer, ServerHello]:
+    """Answer a HelloRetryRequest with a second ClientHello, RFC 8446 §4.1.4."""
+    peer.flight_ends()
+    second = offer.again(request)
+    peer.note(Subject.HELLO_RETRY, True, _retry_reason(request))
+    if offer.hello.legacy_session_id:
+        peer.send_change_cipher_spec()
+    peer.send(second.hello)
+    hello = await peer.receive(ServerHello)
+    require(hello.cipher_suite == request.cipher_suite, rules.RETRY_CIPHER_SUITE, str(hello.cipher_suite))
+    require(hello.extensions.supported_versions is request.extensions.supported_versions, rules.SERVER_SELECTED_VERSION)
+    accept_suite(peer, second, hello)
+    if request.extensions.key_share is not None and hello.extensions.key_share is not None:
+        same = hello.extensions.key_share.group == request.extensions.key_share
+        require(same, rules.RETRY_GROUP_CHANGED, str(hello.extensions.key_share.group))
+    return second, hello
+
+
+def _retry_reason(request: HelloRetryRequest) -> str:
+    if request.extensions.key_share is None:
+        return "the server wants its cookie back"
+    return f"the server wants a key share for {request.extensions.key_share}"
+
+
+def accept_share(peer: Peer, offer: Offer, hello: ServerHello) -> Secret:
+    """The key agreement, RFC 8446 §4.2.8 and §7.4."""
+    entry = hello.extensions.key_share
+    if entry is None:
+        rules.fail(rules.SERVER_KEY_SHARE_MISSING)
+    pair = offer.key_pair(entry.group)
+    if pair is None:
+        rules.fail(rules.SERVER_GROUP, str(entry.group))
+    peer.note(Subject.GROUP, entry.group, "the server's choice among ours")
+    return Secret(pair.agree(entry.key_exchange))
+
+
+def accept_extensions(peer: Peer, offer: Offer, message: EncryptedExtensions) -> None:
+    """RFC 8446 §4.3.1."""
+    answer, config = message.extensions, offer.config
+    check_solicited(offer, answer, _ENCRYPTED_EXTENSIONS)
+    require(not answer.server_name, rules.SERVER_NAME_ACK)
+    if answer.alpn is not None:
+        require(len(answer.alpn) == 1, rules.ALPN_COUNT)
+        protocol = answer.alpn[0].decode("latin-1")
+        require(protocol in config.alpn, rules.ALPN_SELECTION, protocol)
+        peer.note(Subject.ALPN, protocol, "the server's choice among ours")
+    limit_records(peer, config, message)
+
+
+def limit_records(peer: Peer, config: ClientConfig, message: EncryptedExtensions) -> None:
+    """RFC 8449 §4 and RFC 6066 §4."""
+    limit, fragment = message.extensions.record_size_limit, message.extensions.max_fragment_length
+    require(limit is None or fragment is None, rules.BOTH_SIZE_LIMITS)
+    if limit is not None and config.record_size_limit is not None:
+        require(limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, str(limit))
+        require(limit <= MAX_PLAINTEXT + 1, rules.RECORD_SIZE_LIMIT_LARGE, str(limit))
+        peer.limit_records(sent=limit - 1, received=config.record_size_limit)
+    if fragment is not None:
+        require(fragment == config.max_fragment_length, rules.MAX_FRAGMENT_LENGTH_ECHO, str(fragment))
+        peer.limit_records(sent=fragment.octets, received=fragment.octets + 1)
+
+
+async def authenticate_server(peer: Peer, offer: Offer, message: Certificate) -> tuple[Identity, Possession]:
+    """Who is it, and does it own the key? RFC 8446 §4.4.2 and §4.4.3."""
+    config = offer.config
+    require(message.certificate_request_context == b"", rules.CERTIFICATE_CONTEXT)
+    require(message.certificate_list, rules.CERTIFICATE_EMPTY)
+    for entry in message.certificate_list:
+        check_solicited(offer, entry.extensions, _CERTIFICATE_EXTENSIONS)
+    peer.chain = parse_chain([entry.cert_data for entry in message.certificate_list], config.limits)
+    leaf = peer.chain[0]
+    check_leaf(leaf, config.limits)
+    signed = peer.transcript.hash()
+    possession = check_signature(
+        leaf, await peer.receive(CertificateVerify), tuple(config.signature_schemes), SERVER_CONTEXT, signed
+    )
+    peer.note(Subject.SIGNATURE_SCHEME, possession.scheme, f"what the server's {leaf.key_description} key can do")
+    presented = PresentedChain(peer.chain, Role.SERVER, offer.name, config.clock())
+    verdict = await peer.ask(VerifyPeer(config.trust, presented))
+    peer.note(Subject.PEER, verdict, verdict.why)
+    return Identity(verdict), possession
+
+
+async def authenticate_client(peer: Peer, config: ClientConfig, request: CertificateRequest) -> None:
+    """Show a certificate, or say that we have none: RFC 8446 §4.4.2."""
+    require(request.certificate_request_context == b"", rules.REQUEST_CONTEXT)
+    theirs = request.extensions.signature_algorithms
+    if theirs is None:
+        rules.fail(rules.REQUEST_MISSING_SCHEMES)
+    choice = choose_client_credential(
+        tuple(config.credentials),
+        tuple(config.signature_schemes),
+        theirs,
+        request.extensions.certificate_authorities or (),
+    )
+    if choice is None:
+        peer.note(Subject.CLIENT_CREDENTIAL, None, "the server asked for a certificate; none of ours fits")
+        peer.send(Certificate(b"", ()))
+        return
+    peer.note(Subject.CLIENT_CREDENTIAL, choice.value.credential.leaf, choice.why)
+    peer.note(Subject.CLIENT_SIGNATURE_SCHEME, choice.value.scheme, choice.why)
+    await prove(peer, choice.value, CLIENT_CONTEXT)
+
+
+async def prove(peer: Peer, answer: Answer, context: bytes) -> None:
+    """Send a certificate and the proof that we own its key; the same for both roles."""
+    chain = tuple(CertificateEntry(c.der, CertificateEntryExtensions()) for c in answer.credential.chain)
+    peer.send(Certificate(b"", chain))
+    content = signed_content(context, peer.transcript.hash())
+    signature = await peer.ask(Sign(answer.credential, answer.scheme, content))
+    peer.send(CertificateVerify(answer.scheme, signature))
+
+
+def open_application_keys(peer: Peer, main: Main, hashed: bytes) -> TrafficSecret:
+    """The server's first application secret; both and the exporter's go to the key log."""
+    theirs = main.server_traffic(hashed)
+    peer.log_secret("CLIENT_TRAFFIC_SECRET_0", main.client_traffic(hashed))
+    peer.log_secret("SERVER_TRAFFIC_SECRET_0", theirs)
+    peer.log_secret("EXPORTER_SECRET", main.exporter(hashed).secret.reveal())
+    return theirs
+
+
+_HELLO_EXTENSIONS = frozenset(
+    (ExtensionType.KEY_SHARE, ExtensionType.PRE_SHARED_KEY, ExtensionType.SUPPORTED_VERSIONS, ExtensionType.COOKIE)
+)
+_ENCRYPTED_EXTENSIONS = frozenset(
+    (
+        ExtensionType.SERVER_NAME,
+        ExtensionType.MAX_FRAGMENT_LENGTH,
+        ExtensionType.SUPPORTED_GROUPS,
+        ExtensionType.APPLICATION_LAYER_PROTOCOL_NEGOTIATION,
+        ExtensionType.RECORD_SIZE_LIMIT,
+        ExtensionType.EARLY_DATA,
+    )
+)
+_CERTIFICATE_EXTENSIONS = frozenset((ExtensionType.STATUS_REQUEST, ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP))
+
+
+def check_solicited(
+    offer: Offer,
+    block: ExtensionBlock,
+    belonging: Collection[ExtensionType],
+    unasked: Collection[ExtensionType] = (),
+) -> None:
+    """RFC 8446 §4.2: a server answers what was offered, in the message where it belongs; `unasked` may come anyway."""
+    offered = offer.solicited
+    for type_ in block.order:
+        require(type_ in offered or type_ in unasked, rules.EXTENSION_UNSOLICITED, str(type_))
+        require(type_ in belonging, rules.EXTENSION_MISPLACED, str(type_))

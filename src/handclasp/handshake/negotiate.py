@@ -1,0 +1,146 @@
+"""The choices of a handshake, as pure functions: both offers in, the value and the reason out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from .. import rules
+from ..config import ServerConfig, UnknownNames
+from ..crypto.groups import POST_QUANTUM
+from ..crypto.suites import SUITES, Suite
+from ..errors import ConfigError
+from ..identity.credentials import Credential
+from ..identity.names import peer_name
+from ..rules import PeerFault, require
+from ..wire.messages import ClientHello
+from ..wire.names import CipherSuite, NamedGroup, NameType, SignatureScheme, TLSVersion
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[T]):
+    """What was chosen, and why."""
+
+    value: T
+    why: str
+
+
+def prefer(ours: Sequence[T], theirs: Sequence[T]) -> Choice[T] | None:
+    """The first of ours that they have too."""
+    for rank, value in enumerate(ours):
+        if value in theirs:
+            passed = f"; they lack {', '.join(map(str, ours[:rank]))}" if rank else ""
+            return Choice(value, f"the first of ours that they offer{passed}")
+    return None
+
+
+def choose_version(config: ServerConfig, hello: ClientHello) -> Choice[TLSVersion]:
+    """RFC 8446 §4.2.1: by supported_versions alone where it is there, else by legacy_version."""
+    offered = hello.extensions.supported_versions
+    if offered is None:
+        older = tuple(version for version in TLSVersion if version <= min(hello.legacy_version, TLSVersion.TLS_1_2))
+        offered = older[::-1]
+    choice = prefer(tuple(config.versions), offered)
+    if choice is None:
+        raise PeerFault(rules.NO_SUPPORTED_VERSION, ours=config.versions, theirs=offered)
+    return choice
+
+
+def choose_suite(config: ServerConfig, hello: ClientHello) -> Choice[Suite]:
+    """Ours first; but a client that puts ChaCha20 first has no fast AES, and gets what is fast for it."""
+    ours, theirs = tuple(config.cipher_suites), hello.cipher_suites
+    chacha = CipherSuite.TLS_CHACHA20_POLY1305_SHA256
+    known = [suite for suite in theirs if suite in SUITES]
+    if known[:1] == [chacha] and chacha in ours:
+        return Choice(SUITES[chacha], "the client's first choice: it seems to have no fast AES")
+    choice = prefer(ours, theirs)
+    if choice is None:
+        raise PeerFault(rules.NO_COMMON_CIPHER_SUITE, ours=ours, theirs=theirs)
+    return Choice(SUITES[choice.value], choice.why)
+
+
+def choose_group(config: ServerConfig, hello: ClientHello) -> Choice[NamedGroup]:
+    """A post-quantum group wherever both have one, even at the price of a round trip; else one with a share at hand."""
+    ours = tuple(config.groups)
+    theirs = hello.extensions.supported_groups or ()
+    best = prefer(ours, theirs)
+    if best is None:
+        raise PeerFault(rules.NO_COMMON_GROUP, ours=ours, theirs=theirs)
+    shares = {entry.group for entry in hello.extensions.key_share or ()}
+    if best.value in shares or best.value in POST_QUANTUM:
+        return best
+    at_hand = prefer(ours, tuple(group for group in theirs if group in shares))
+    if at_hand is None:
+        return best
+    return Choice(at_hand.value, "the first of ours that the client sent a key share for")
+
+
+def choose_protocol(config: ServerConfig, hello: ClientHello) -> Choice[str] | None:
+    """RFC 7301 §3.2: none where one side has none to offer; an error where both have and they do not meet."""
+    if hello.extensions.alpn is None or not config.alpn:
+        return None
+    theirs = tuple(protocol.decode("latin-1") for protocol in hello.extensions.alpn)
+    choice = prefer(tuple(config.alpn), theirs)
+    if choice is None:
+        raise PeerFault(rules.NO_APPLICATION_PROTOCOL, ours=config.alpn, theirs=theirs)
+    return choice
+
+
+def asked_name(hello: ClientHello) -> str | None:
+    """The host name in server_name, if any; one name of printable ASCII, as RFC 6066 §3 has it."""
+    names = hello.extensions.server_name
+    if names is None:
+        return None
+    require(len(names) == 1 and names[0].name_type is NameType.HOST_NAME, rules.SERVER_NAME_MALFORMED)
+    host = names[0].host_name
+    require(all(0x20 < byte < 0x7F for byte in host), rules.SERVER_NAME_MALFORMED)
+    try:
+        return peer_name(host).text
+    except ConfigError:
+        raise PeerFault(rules.SERVER_NAME_MALFORMED, host.decode("ascii")) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The certificate to show, and what to sign with it."""
+
+    credential: Credential
+    scheme: SignatureScheme
+
+
+def choose_credential(config: ServerConfig, name: str | None, theirs: Sequence[SignatureScheme]) -> Choice[Answer]:
+    """By name first, then by what the client can verify; in the order of `credentials` and of our schemes."""
+    named = [credential for credential in config.credentials if name is not None and credential.matches(name)]
+    if name is not None and not named and config.unknown_names is UnknownNames.REFUSE:
+        raise PeerFault(rules.UNRECOGNIZED_NAME, name)
+    by_name = (named, f"its certificate has the name {name}")
+    for credentials, why in (by_name, (list(config.credentials), "the default")):
+        for credential in credentials:
+            scheme = prefer(_usable(config.signature_schemes, credential), theirs)
+            if scheme is not None:
+                return Choice(Answer(credential, scheme.value), f"{why}, and the client accepts {scheme.value}")
+    ours = [scheme for credential in config.credentials for scheme in _usable(config.signature_schemes, credential)]
+    raise PeerFault(rules.NO_COMMON_SIGNATURE_SCHEME, ours=ours, theirs=theirs)
+
+
+def choose_client_credential(
+    credentials: Sequence[Credential],
+    ours: Sequence[SignatureScheme],
+    theirs: Sequence[SignatureScheme],
+    authorities: Sequence[bytes],
+) -> Choice[Answer] | None:
+    """The first that the server can verify, one from a CA it names before others; None: show an empty list."""
+    wanted = [credential for credential in credentials if credential.issued_under(authorities)]
+    for candidates, why in ((wanted, "issued by a CA the server names"), (credentials, "the first that fits")):
+        for credential in candidates:
+            scheme = prefer(_usable(ours, credential), theirs)
+            if scheme is not None:
+                return Choice(Answer(credential, scheme.value), f"{why}; the server accepts {scheme.value}")
+    return None
+
+
+def _usable(ours: Sequence[SignatureScheme], credential: Credential) -> tuple[SignatureScheme, ...]:
+    return tuple(scheme for scheme in ours if scheme in credential.schemes)

@@ -1,0 +1,226 @@
+"""What a handshake script can say, and the other side as it sees it.
+
+A script is an `async def` without an event loop: one linear text per role and version. It awaits two verbs, `receive`
+a message and `ask` a question, and calls `send`, `read_with` and `write_with`. Whoever drives it (`connection.py`)
+answers each await in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import dataclass, field
+from types import coroutine
+from typing import Any, Generic, TypeVar, overload
+
+from ..channel.inbound import Inbound
+from ..channel.outbound import Outbound
+from ..channel.schedule import TrafficSecret
+from ..channel.transcript import Transcript
+from ..config import ServerConfig
+from ..errors import CallbackError
+from ..identity.certificates import Certificate
+from ..identity.credentials import Credential, Signer
+from ..identity.trust import PresentedChain, VerifiedPeer, Verifier
+from ..keylog import KeyLog, key_log_line
+from ..trace import Chosen, Direction, Epoch, KeysChanged, Subject, Trace
+from ..wire.messages import ClientHello, HandshakeMessage
+from ..wire.names import SignatureScheme
+
+T = TypeVar("T")
+A = TypeVar("A", bound=HandshakeMessage)
+B = TypeVar("B", bound=HandshakeMessage)
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """The script waits for one of these messages."""
+
+    types: tuple[type[HandshakeMessage], ...]
+
+
+class Question(Generic[T]):
+    """Something only the world outside can answer. The configuration answers at once or, with an awaitable, later."""
+
+    __slots__ = ()
+
+    def answer(self) -> T | Awaitable[T]:
+        """Ask whoever the configuration names."""
+        raise NotImplementedError
+
+    def check(self, value: object) -> T:
+        """The answer, if it is one. Raises CallbackError."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Sign(Question[bytes]):
+    """Sign `data` with the credential's key."""
+
+    credential: Credential
+    scheme: SignatureScheme
+    data: bytes = field(repr=False)
+
+    def answer(self) -> bytes | Awaitable[bytes]:
+        signer: Signer = self.credential.signer
+        return signer.sign(self.scheme, self.data)
+
+    def check(self, value: object) -> bytes:
+        if not isinstance(value, bytes) or not 1 <= len(value) <= 0xFFFF:
+            raise CallbackError(f"the signer returned {type(value).__name__}, not a signature")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyPeer(Question[VerifiedPeer]):
+    """Is this certificate good?"""
+
+    verifier: Verifier = field(repr=False)
+    presented: PresentedChain
+
+    def answer(self) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        return self.verifier.verify(self.presented)
+
+    def check(self, value: object) -> VerifiedPeer:
+        if not isinstance(value, VerifiedPeer) or value.chain[:1] != self.presented.chain[:1]:
+            raise CallbackError(f"the verifier returned {type(value).__name__}, not a verdict on this certificate")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseConfig(Question[ServerConfig]):
+    """Which configuration answers this ClientHello?"""
+
+    choose: Callable[[ClientHello], ServerConfig | Awaitable[ServerConfig]] = field(repr=False)
+    hello: ClientHello
+
+    def answer(self) -> ServerConfig | Awaitable[ServerConfig]:
+        return self.choose(self.hello)
+
+    def check(self, value: object) -> ServerConfig:
+        if not isinstance(value, ServerConfig):
+            raise CallbackError(f"choose returned {type(value).__name__}, not a ServerConfig")
+        return value
+
+
+Want = Receive | Question[Any]
+Script = Coroutine[Want, Any, T]
+
+
+@coroutine
+def _suspend(want: Want) -> Generator[Want, Any, Any]:
+    return (yield want)
+
+
+class Peer:
+    """The other side, as a script sees it: what can be said to it, heard from it, and noted about it."""
+
+    __slots__ = (
+        "_inbound",
+        "_keylog",
+        "_outbound",
+        "_trace",
+        "chain",
+        "client_random",
+        "notes",
+        "transcript",
+        "update_pending",
+    )
+
+    def __init__(self, inbound: Inbound, outbound: Outbound, keylog: KeyLog | None, trace: Trace | None) -> None:
+        self._inbound = inbound
+        self._outbound = outbound
+        self._keylog = keylog
+        self._trace = trace
+        self.transcript = Transcript()
+        self.client_random = b""
+        self.chain: tuple[Certificate, ...] = ()
+        """The certificates the peer presented, before any verdict."""
+        self.notes: dict[Subject, Chosen] = {}
+        """What was settled so far, and why."""
+        self.update_pending = False
+        """True while a KeyUpdate of ours waits to be sent: another would say nothing new."""
+
+    # --- heard ---
+
+    @overload
+    async def receive(self, first: type[A], /) -> A: ...
+
+    @overload
+    async def receive(self, first: type[A], second: type[B], /) -> A | B: ...
+
+    async def receive(self, *types: type[HandshakeMessage]) -> HandshakeMessage:
+        """The next handshake message, which has to be one of these. The only place where a message can arrive."""
+        message, raw = await _suspend(Receive(types))
+        self.transcript.add(raw)
+        received: HandshakeMessage = message
+        return received
+
+    async def ask(self, question: Question[T]) -> T:
+        """The answer of whoever the configuration names for this."""
+        return question.check(await _suspend(question))
+
+    # --- said ---
+
+    def send(self, message: HandshakeMessage) -> None:
+        """Queue a message under the present keys, and add it to the transcript."""
+        self.send_encoded(message.encode())
+
+    def send_encoded(self, message: bytes) -> None:
+        """The same for a message that is encoded already."""
+        self.transcript.add(message)
+        self._outbound.message(message)
+
+    def send_change_cipher_spec(self) -> None:
+        """The dummy record of RFC 8446 §D.4."""
+        self._outbound.change_cipher_spec()
+
+    # --- keys ---
+
+    def read_with(self, secret: TrafficSecret, epoch: Epoch) -> None:
+        """What arrives from now on is under `secret`. Refuses while handshake bytes are left over."""
+        self._inbound.install(secret, epoch)
+        if self._trace:
+            self._trace(KeysChanged(Direction.RECEIVED, epoch, secret.generation))
+
+    def write_with(self, secret: TrafficSecret, epoch: Epoch) -> None:
+        """What is sent from now on is under `secret`; what was queued before goes under the keys before."""
+        self._outbound.install(secret, epoch)
+
+    @property
+    def write_secret(self) -> TrafficSecret | None:
+        """What protects the writing direction now."""
+        return self._outbound.secret
+
+    def flight_ends(self) -> None:
+        """The peer's flight ends with the message just received: nothing may follow in its record."""
+        self._inbound.require_boundary()
+
+    def allow_change_cipher_spec(self, allowed: bool) -> None:
+        """Whether the dummy record may arrive now."""
+        self._inbound.ccs_allowed = allowed
+
+    def skip_early_data(self) -> None:
+        """The client's 0-RTT data is declined: pass over it."""
+        self._inbound.skip_early_data()
+
+    def limit_records(self, *, sent: int | None = None, received: int | None = None) -> None:
+        """Agreed record sizes, in bytes: most content and padding we send; most content, padding and type we take."""
+        if sent is not None:
+            self._outbound.most_content = sent
+        if received is not None:
+            self._inbound.most_inner = received
+
+    def log_secret(self, label: str, secret: TrafficSecret | bytes) -> None:
+        """Write a secret to the key log, if there is one."""
+        if self._keylog:
+            value = secret if isinstance(secret, bytes) else secret.secret.reveal()
+            self._keylog(key_log_line(label, self.client_random, value))
+
+    # --- noted ---
+
+    def note(self, subject: Subject, value: object, why: str) -> None:
+        """Something was settled."""
+        chosen = Chosen(subject, value, why)
+        self.notes[subject] = chosen
+        if self._trace:
+            self._trace(chosen)

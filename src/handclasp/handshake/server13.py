@@ -1,0 +1,299 @@
+"""The server's side of TLS 1.3: RFC 8446 §2 figure 1, from the ClientHello on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from .. import rules
+from ..channel.schedule import Early
+from ..config import ServerConfig
+from ..crypto.groups import respond
+from ..crypto.secret import Secret
+from ..crypto.suites import Suite
+from ..identity.certificates import parse_chain
+from ..identity.trust import PresentedChain, Role, check_leaf
+from ..limits import MAX_PLAINTEXT
+from ..rules import require
+from ..trace import Epoch, Subject
+from ..wire.extensions import (
+    CertificateRequestExtensions,
+    ClientHelloExtensions,
+    EncryptedExtensionsBlock,
+    HelloRetryRequestExtensions,
+    KeyShareEntry,
+    ServerHelloExtensions,
+)
+from ..wire.messages import (
+    RETRY_RANDOM,
+    Certificate,
+    CertificateRequest,
+    CertificateVerify,
+    ClientHello,
+    EncryptedExtensions,
+    Finished,
+    HelloRetryRequest,
+    ServerHello,
+)
+from ..wire.names import ExtensionType, MaxFragmentLength, NamedGroup, TLSVersion
+from .client13 import open_application_keys, prove
+from .negotiate import Answer, Choice, choose_credential, choose_group, choose_protocol, choose_suite
+from .proofs import (
+    CLIENT_CONTEXT,
+    SERVER_CONTEXT,
+    Anonymous,
+    Established,
+    Identity,
+    Possession,
+    check_finished,
+    check_signature,
+)
+from .script import Peer, VerifyPeer
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a server decides by the ClientHello."""
+
+    config: ServerConfig = field(repr=False)
+    suite: Suite
+    group: NamedGroup
+    answer: Answer
+    protocol: str | None
+
+
+async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None) -> Established:
+    """The ClientHello has arrived, and TLS 1.3 is what both want. Raises PeerFault."""
+    transcript = peer.transcript
+    check_hello(hello)
+    plan = decide(peer, config, hello, name)
+    entry = share_for(hello, plan.group)
+    retried = entry is None
+    transcript.begin(plan.suite.hash, retry=retried)
+    if entry is None:
+        hello, entry = await retry(peer, plan, hello)
+    share, shared = respond(plan.group, entry.key_exchange, config.entropy.key_pair)
+
+    peer.send(server_hello(plan, hello, share))
+    if hello.legacy_session_id and not retried:
+        peer.send_change_cipher_spec()
+    handshake = Early.start(plan.suite).agree(Secret(shared))
+    hashed = transcript.hash()
+    theirs, ours = handshake.client_traffic(hashed), handshake.server_traffic(hashed)
+    main = handshake.main()
+    peer.log_secret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", theirs)
+    peer.log_secret("SERVER_HANDSHAKE_TRAFFIC_SECRET", ours)
+    peer.read_with(theirs, Epoch.HANDSHAKE)
+    if hello.extensions.early_data is not None:
+        peer.skip_early_data()
+    peer.write_with(ours, Epoch.HANDSHAKE)
+
+    peer.send(EncryptedExtensions(encrypted_extensions(peer, plan, hello, name)))
+    if config.client_auth is not None:
+        peer.send(certificate_request(config))
+    await prove(peer, plan.answer, SERVER_CONTEXT)
+    peer.send(Finished(ours.finished(transcript.hash())))
+    hashed = transcript.hash()
+    peer.write_with(open_application_keys(peer, main, hashed), Epoch.APPLICATION)
+
+    identity, possession = await authenticate_client(peer, config)
+    covered = transcript.hash()
+    agreement = check_finished(await peer.receive(Finished), theirs, covered)
+    peer.allow_change_cipher_spec(False)
+    read_secret = main.client_traffic(hashed)
+    peer.read_with(read_secret, Epoch.APPLICATION)
+    return Established(
+        identity=identity,
+        possession=possession,
+        agreement=agreement,
+        version=TLSVersion.TLS_1_3,
+        suite=plan.suite,
+        read_secret=read_secret,
+        exporter=main.exporter(hashed),
+        resumption=main.resumption(transcript.hash()),
+        server_certificate=plan.answer.credential.leaf,
+    )
+
+
+def check_hello(hello: ClientHello) -> None:
+    """What every TLS 1.3 ClientHello has to hold, RFC 8446 §4.1.2 and §9.2. Raises PeerFault."""
+    extensions = hello.extensions
+    require(hello.legacy_compression_methods == b"\0", rules.HELLO_COMPRESSION)
+    require(extensions.supported_groups is not None, rules.HELLO_MISSING_GROUPS)
+    require(extensions.signature_algorithms is not None, rules.HELLO_MISSING_SCHEMES)
+    require(extensions.key_share is not None, rules.HELLO_MISSING_KEY_SHARE)
+    shared = [entry.group for entry in extensions.key_share or ()]
+    require(len(set(shared)) == len(shared), rules.KEY_SHARE_DUPLICATE)
+    listed = set(extensions.supported_groups or ())
+    require(listed.issuperset(shared), rules.KEY_SHARE_NOT_OFFERED)
+    check_psk(extensions)
+    limit, fragment = extensions.record_size_limit, extensions.max_fragment_length
+    require(limit is None or limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, str(limit))
+    require(fragment is None or fragment.known, rules.MAX_FRAGMENT_LENGTH_CODE, str(fragment))
+
+
+def check_psk(extensions: ClientHelloExtensions) -> None:
+    """The form of pre_shared_key, RFC 8446 §4.2.9 and §4.2.11, whether or not one is used."""
+    if extensions.pre_shared_key is None:
+        return
+    require(extensions.order[-1] is ExtensionType.PRE_SHARED_KEY, rules.PSK_NOT_LAST)
+    require(extensions.psk_key_exchange_modes is not None, rules.PSK_WITHOUT_MODES)
+    offered = extensions.pre_shared_key
+    require(len(offered.identities) == len(offered.binders), rules.PSK_BINDER_COUNT)
+
+
+def decide(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None) -> Plan:
+    """All choices at once: what cannot be met is refused before anything is sent."""
+    suite = choose_suite(config, hello)
+    group = choose_group(config, hello)
+    protocol = choose_protocol(config, hello)
+    answer = choose_credential(config, name, hello.extensions.signature_algorithms or ())
+    peer.note(Subject.CIPHER_SUITE, suite.value.code, suite.why)
+    peer.note(Subject.GROUP, group.value, group.why)
+    peer.note(Subject.CREDENTIAL, answer.value.credential.leaf, answer.why)
+    peer.note(Subject.SIGNATURE_SCHEME, answer.value.scheme, answer.why)
+    if protocol is not None:
+        peer.note(Subject.ALPN, protocol.value, protocol.why)
+    return Plan(config, suite.value, group.value, answer.value, _value(protocol))
+
+
+def _value(protocol: Choice[str] | None) -> str | None:
+    return None if protocol is None else protocol.value
+
+
+def share_for(hello: ClientHello, group: NamedGroup) -> KeyShareEntry | None:
+    """The client's key share of a group."""
+    return next((entry for entry in hello.extensions.key_share or () if entry.group == group), None)
+
+
+async def retry(peer: Peer, plan: Plan, first: ClientHello) -> tuple[ClientHello, KeyShareEntry]:
+    """Ask for a second ClientHello with the share we want, RFC 8446 §4.1.4."""
+    peer.flight_ends()
+    if first.extensions.early_data is not None:
+        peer.skip_early_data()
+    cookie = plan.config.entropy.random(32)
+    peer.send(
+        HelloRetryRequest(
+            legacy_version=TLSVersion.TLS_1_2,
+            random=RETRY_RANDOM,
+            legacy_session_id_echo=first.legacy_session_id,
+            cipher_suite=plan.suite.code,
+            legacy_compression_method=0,
+            extensions=HelloRetryRequestExtensions(
+                key_share=plan.group, cookie=cookie, supported_versions=TLSVersion.TLS_1_3
+            ),
+        )
+    )
+    peer.note(Subject.HELLO_RETRY, True, f"the client sent no key share for {plan.group}")
+    if first.legacy_session_id:
+        peer.send_change_cipher_spec()
+    second = await peer.receive(ClientHello)
+    check_hello(second)
+    return second, check_second_hello(first, second, plan.group, cookie)
+
+
+def check_second_hello(first: ClientHello, second: ClientHello, group: NamedGroup, cookie: bytes) -> KeyShareEntry:
+    """The second ClientHello may differ in what we asked for, and in nothing else (RFC 8446 §4.1.2).
+
+    Returns the key share asked for. Raises PeerFault.
+    """
+    require(second.extensions.cookie == cookie, rules.SECOND_HELLO_COOKIE)
+    require(second.extensions.early_data is None, rules.SECOND_HELLO_EARLY_DATA)
+    shares = second.extensions.key_share or ()
+    require(len(shares) == 1 and shares[0].group == group, rules.SECOND_HELLO_KEY_SHARE)
+    require(_without_retry(first) == _without_retry(second), rules.SECOND_HELLO_CHANGED)
+    return shares[0]
+
+
+def _without_retry(hello: ClientHello) -> ClientHello:
+    """A ClientHello less the fields that a retry may change."""
+    extensions = hello.extensions
+    kept = tuple(type_ for type_ in extensions.order if type_ not in _CHANGED_BY_RETRY)
+    stripped = replace(
+        extensions, key_share=None, cookie=None, early_data=None, padding=None, pre_shared_key=None, order=kept
+    )
+    return replace(hello, extensions=stripped)
+
+
+_CHANGED_BY_RETRY = frozenset(
+    (
+        ExtensionType.KEY_SHARE,
+        ExtensionType.COOKIE,
+        ExtensionType.EARLY_DATA,
+        ExtensionType.PADDING,
+        ExtensionType.PRE_SHARED_KEY,
+    )
+)
+
+
+def server_hello(plan: Plan, hello: ClientHello, share: bytes) -> ServerHello:
+    """RFC 8446 §4.1.3."""
+    return ServerHello(
+        legacy_version=TLSVersion.TLS_1_2,
+        random=plan.config.entropy.random(32),
+        legacy_session_id_echo=hello.legacy_session_id,
+        cipher_suite=plan.suite.code,
+        legacy_compression_method=0,
+        extensions=ServerHelloExtensions(
+            key_share=KeyShareEntry(plan.group, share), supported_versions=TLSVersion.TLS_1_3
+        ),
+    )
+
+
+def encrypted_extensions(peer: Peer, plan: Plan, hello: ClientHello, name: str | None) -> EncryptedExtensionsBlock:
+    """RFC 8446 §4.3.1; sets the record sizes that it agrees to (RFC 8449 §4, RFC 6066 §4)."""
+    limit, fragment = hello.extensions.record_size_limit, hello.extensions.max_fragment_length
+    size: int | None = None
+    echoed: MaxFragmentLength | None = None
+    if limit is not None:
+        size = plan.config.record_size_limit or MAX_PLAINTEXT + 1
+        peer.limit_records(sent=min(limit, MAX_PLAINTEXT + 1) - 1, received=size)
+    elif fragment is not None:
+        echoed = fragment
+        peer.limit_records(sent=fragment.octets, received=fragment.octets + 1)
+    return EncryptedExtensionsBlock(
+        max_fragment_length=echoed,
+        record_size_limit=size,
+        server_name=b"" if name is not None else None,
+        alpn=(plan.protocol.encode("latin-1"),) if plan.protocol is not None else None,
+    )
+
+
+def certificate_request(config: ServerConfig) -> CertificateRequest:
+    """RFC 8446 §4.3.2."""
+    authorities = tuple(config.client_auth.authorities) if config.client_auth is not None else ()
+    return CertificateRequest(
+        b"",
+        CertificateRequestExtensions(
+            signature_algorithms=tuple(config.signature_schemes), certificate_authorities=authorities or None
+        ),
+    )
+
+
+async def authenticate_client(
+    peer: Peer, config: ServerConfig
+) -> tuple[Identity, Possession] | tuple[Anonymous, Anonymous]:
+    """Who is it, and does it own the key? RFC 8446 §4.4.2 and §4.4.3; nobody in particular where we did not ask."""
+    if config.client_auth is None:
+        return Anonymous(), Anonymous()
+    message = await peer.receive(Certificate)
+    require(message.certificate_request_context == b"", rules.CERTIFICATE_CONTEXT)
+    for entry in message.certificate_list:
+        # our CertificateRequest asks for nothing that an entry could answer
+        require(not entry.extensions.order, rules.EXTENSION_UNSOLICITED, str(entry.extensions.order[:1]))
+    if not message.certificate_list:
+        require(not config.client_auth.required, rules.CERTIFICATE_REQUIRED)
+        return Anonymous(), Anonymous()
+    peer.chain = parse_chain([entry.cert_data for entry in message.certificate_list], config.limits)
+    leaf = peer.chain[0]
+    check_leaf(leaf, config.limits)
+    signed = peer.transcript.hash()
+    possession = check_signature(
+        leaf, await peer.receive(CertificateVerify), tuple(config.signature_schemes), CLIENT_CONTEXT, signed
+    )
+    peer.note(
+        Subject.CLIENT_SIGNATURE_SCHEME, possession.scheme, f"what the client's {leaf.key_description} key can do"
+    )
+    presented = PresentedChain(peer.chain, Role.CLIENT, None, config.clock())
+    verdict = await peer.ask(VerifyPeer(config.client_auth.verify, presented))
+    peer.note(Subject.PEER, verdict, verdict.why)
+    return Identity(verdict), possession

@@ -1,0 +1,332 @@
+"""Certificates: read once, completely, into values that nothing later can make fail (RFC 5280 §4).
+
+The parsing library is lazy: an attribute touched late can raise late, and not only ValueError. Everything that is used
+is therefore read in `Certificate.from_der`, behind one `except`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeVar
+
+import cryptography.x509 as pyca
+from cryptography.x509.oid import AuthorityInformationAccessOID, PublicKeyAlgorithmOID
+
+from ..crypto.keys import DER
+from ..crypto.signatures import KeyKind, PublicKey, kind_of, schemes_for
+from ..errors import ConfigError
+from ..limits import MAX_NAME, Limits
+from ..rules import CERTIFICATE_MALFORMED, CHAIN_TOO_LONG, PeerFault, printable, require
+from ..wire.names import SignatureScheme
+from . import der as asn1
+from .pem import CERTIFICATE_LABELS, blocks, encode, is_pem
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+class Certificate:
+    """One X.509 certificate, completely read. Equal and hashed by its DER bytes.
+
+    All text comes from whoever made the certificate: it is escaped, on one line and bounded.
+    """
+
+    der: bytes
+    x509: pyca.Certificate
+    """The same certificate as an object of the `cryptography` package."""
+    subject: str
+    """Distinguished name in the form of RFC 4514, `CN=example.com`; empty when there is none."""
+    issuer: str
+    subject_der: bytes
+    """The subject's DER, exactly as it stands: what certificate_authorities lists (RFC 8446 §4.2.4)."""
+    issuer_der: bytes
+    serial: int
+    """Never negative."""
+    names: tuple[str, ...]
+    """DNS names and IP addresses of subjectAltName, in its order (RFC 5280 §4.2.1.6)."""
+    not_before: datetime
+    """First moment of validity; an aware datetime in UTC."""
+    not_after: datetime
+    """Last moment of validity; an aware datetime in UTC."""
+    public_key: PublicKey | None
+    """The key; None when it is of a kind that signs nothing in TLS, or cannot be read."""
+    key_kind: KeyKind | None
+    """None exactly when `public_key` is."""
+    key_bits: int
+    """Bits of an RSA modulus or a curve; the size of the encoded key for kinds that have one size; 0 when unknown."""
+    key_description: str
+    """The key in words: `EC P-256`, `RSA 2048`."""
+    spki: bytes
+    """subjectPublicKeyInfo, DER, as the certificate holds it."""
+    schemes: tuple[SignatureScheme, ...]
+    """What its key may sign a TLS 1.3 handshake with, best first, within the parameters of an id-RSASSA-PSS key."""
+    signature_hash: str | None
+    """The hash of the certificate's own signature, as hashlib names it; None when the algorithm has no single one."""
+    is_ca: bool
+    """basicConstraints says CA (RFC 5280 §4.2.1.9)."""
+    path_length: int | None
+    """pathLenConstraint; None when there is no bound."""
+    allows_signing: bool
+    """keyUsage is absent or has digitalSignature (RFC 5280 §4.2.1.3)."""
+    allows_issuing: bool
+    """keyUsage is absent or has keyCertSign."""
+    purposes: tuple[str, ...] | None
+    """extKeyUsage as dotted object identifiers (RFC 5280 §4.2.1.12); None when absent: any purpose."""
+    critical: frozenset[str]
+    """Which extensions are critical, as dotted object identifiers (RFC 5280 §4.2)."""
+    issuer_urls: tuple[str, ...]
+    """Where the issuer's certificate can be fetched (RFC 5280 §4.2.2.1); never fetched by a verifier here."""
+    has_san: bool
+    """subjectAltName is present."""
+    constraints: pyca.NameConstraints | None
+    """nameConstraints (RFC 5280 §4.2.1.10); None when absent."""
+
+    @classmethod
+    def from_der(cls, der: bytes) -> Certificate:
+        """Read a certificate. Raises ValueError, with a short text, for whatever is wrong with it."""
+        try:
+            return _read(der)
+        except Exception as error:
+            reason = printable(str(error), 120) or type(error).__name__
+        raise ValueError(reason)
+
+    @property
+    def sha256(self) -> str:
+        """The fingerprint: SHA-256 of the DER, in hexadecimal."""
+        return hashlib.sha256(self.der).hexdigest()
+
+    @property
+    def is_self_issued(self) -> bool:
+        """Subject and issuer are the same name (RFC 5280 §6.1). No proof that the key signed itself."""
+        return self.x509.subject == self.x509.issuer
+
+    @property
+    def is_self_signed(self) -> bool:
+        """Self-issued, and its own key made the signature. Costs one verification."""
+        return self.is_self_issued and self.was_signed_by(self)
+
+    def was_signed_by(self, issuer: Certificate) -> bool:
+        """True when the names chain and `issuer`'s key made this certificate's signature. Costs one verification.
+
+        Says nothing of whether the issuer may sign: that is path validation.
+        """
+        try:
+            self.x509.verify_directly_issued_by(issuer.x509)
+        except Exception:
+            return False
+        return True
+
+    def pem(self) -> bytes:
+        return encode("CERTIFICATE", self.der)
+
+    def end_point_hash(self) -> bytes:
+        """The channel binding tls-server-end-point (RFC 5929 §4.1): the certificate hashed as its signature was.
+
+        MD5 and SHA-1 give way to SHA-256. Raises ValueError when the signature algorithm has no single hash (Ed25519,
+        Ed448, ML-DSA): the binding is then undefined.
+        """
+        if self.signature_hash is None:
+            raise ValueError("tls-server-end-point is undefined: the certificate's signature has no single hash")
+        name = "sha256" if self.signature_hash in ("md5", "sha1") else self.signature_hash
+        return hashlib.new(name, self.der).digest()
+
+    def __eq__(self, other: object) -> bool:
+        return self.der == other.der if isinstance(other, Certificate) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.der)
+
+    def __repr__(self) -> str:
+        return f"<Certificate {printable(self.subject, 60)!r} {self.key_description} {self.sha256[:16]}>"
+
+    def __reduce__(self) -> tuple[object, tuple[bytes]]:
+        return Certificate.from_der, (self.der,)
+
+
+def parse_chain(ders: Sequence[bytes], limits: Limits) -> tuple[Certificate, ...]:
+    """The certificates of a peer's Certificate message, leaf first.
+
+    Counts and sizes are checked before anything is parsed. Raises PeerFault.
+    """
+    require(len(ders) <= limits.chain_length, CHAIN_TOO_LONG, f"{len(ders)} certificates")
+    for index, der in enumerate(ders):
+        size = len(der)
+        require(size <= limits.certificate, CHAIN_TOO_LONG, f"certificate {index}: {size} bytes")
+    require(sum(map(len, ders)) <= limits.certificate_message, CHAIN_TOO_LONG, "more bytes than a message may have")
+    return tuple(_parse_received(index, der) for index, der in enumerate(ders))
+
+
+def certificates_from(data: bytes) -> tuple[Certificate, ...]:
+    """Our own certificates from a file's bytes: PEM with one or many, or one in DER, in the order of the file.
+
+    Raises ConfigError when there is none or one cannot be read.
+    """
+    try:
+        found = [block.der for block in blocks(data) if block.label in CERTIFICATE_LABELS] if is_pem(data) else [data]
+    except ValueError as error:
+        raise ConfigError(f"the certificates cannot be read: {error}", remedy="export them again, as PEM") from None
+    if not found or not found[0]:
+        raise ConfigError(
+            "there is no certificate in this PEM text" if found or is_pem(data) else "there is no certificate",
+            remedy="give a PEM file with at least one BEGIN CERTIFICATE, or a DER certificate",
+        )
+    certificates = []
+    for index, der in enumerate(found):
+        try:
+            certificates.append(Certificate.from_der(der))
+        except ValueError as error:
+            raise ConfigError(
+                f"certificate {index} cannot be read: {error}",
+                remedy="give PEM or DER; for .p12 and .pfx files use Credential.from_pkcs12",
+            ) from None
+    return tuple(certificates)
+
+
+def _parse_received(index: int, der: bytes) -> Certificate:
+    try:
+        return Certificate.from_der(der)
+    except ValueError as error:
+        raise PeerFault(CERTIFICATE_MALFORMED, f"certificate {index}: {error}") from None
+
+
+def _read(der: bytes) -> Certificate:
+    """Everything a `Certificate` holds. Raises whatever the library raises."""
+    serial = asn1.serial_number(der)
+    if serial > 0:
+        return _collect(der, serial)
+    if serial < 0:
+        raise ValueError("the serial number is negative")
+    # RFC 5280 §4.1.2.2 forbids zero, and well-known roots have it: the library warns each time, to nobody's use.
+    # Filters of warnings belong to the process, so only one thread at a time changes them.
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _collect(der, serial)
+
+
+def _collect(der: bytes, serial: int) -> Certificate:
+    x509 = pyca.load_der_x509_certificate(der)
+    if x509.public_bytes(DER) != der:
+        raise ValueError("the encoding is not the one DER prescribes")
+    extensions = {type(extension.value): extension.value for extension in x509.extensions}
+    san = _extension(extensions, pyca.SubjectAlternativeName)
+    basic = _extension(extensions, pyca.BasicConstraints)
+    usage = _extension(extensions, pyca.KeyUsage)
+    extended = _extension(extensions, pyca.ExtendedKeyUsage)
+    issuer, subject, spki = asn1.names_and_key(x509.tbs_certificate_bytes)
+    key = _read_key(x509, spki)
+    return Certificate(
+        der=bytes(der),
+        x509=x509,
+        subject=printable(x509.subject.rfc4514_string()),
+        issuer=printable(x509.issuer.rfc4514_string()),
+        subject_der=subject.raw,
+        issuer_der=issuer.raw,
+        serial=serial,
+        names=_names(san) if san else (),
+        not_before=x509.not_valid_before_utc,
+        not_after=x509.not_valid_after_utc,
+        public_key=key.public_key,
+        key_kind=key.kind,
+        key_bits=key.bits,
+        key_description=key.description,
+        spki=key.spki,
+        schemes=key.schemes,
+        signature_hash=_signature_hash(x509),
+        is_ca=basic is not None and basic.ca,
+        path_length=basic.path_length if basic else None,
+        allows_signing=usage is None or usage.digital_signature,
+        allows_issuing=usage is None or usage.key_cert_sign,
+        purposes=None if extended is None else tuple(oid.dotted_string for oid in extended),
+        critical=frozenset(extension.oid.dotted_string for extension in x509.extensions if extension.critical),
+        issuer_urls=_issuer_urls(_extension(extensions, pyca.AuthorityInformationAccess)),
+        has_san=san is not None,
+        constraints=_extension(extensions, pyca.NameConstraints),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What a certificate says about its key."""
+
+    public_key: PublicKey | None
+    kind: KeyKind | None
+    bits: int
+    description: str
+    spki: bytes
+    schemes: tuple[SignatureScheme, ...]
+
+
+def _read_key(x509: pyca.Certificate, field: asn1.Element) -> _Key:
+    """A key nobody can use is no error here: only a leaf's key must be usable."""
+    oid = x509.public_key_algorithm_oid
+    pss = oid == PublicKeyAlgorithmOID.RSASSA_PSS
+    try:
+        key: object = x509.public_key()
+    except Exception:
+        key = None
+    kind = kind_of(key, pss=pss)
+    bits = int(getattr(key, "key_size", 0)) or 8 * _RAW_SIZES.get(kind, 0)
+    schemes = schemes_for(kind, bits) if kind else ()
+    if pss and (only := asn1.pss_hash(field)):
+        schemes = tuple(scheme for scheme in schemes if scheme.label.endswith(only))
+    return _Key(
+        public_key=key if kind and isinstance(key, PublicKey) else None,
+        kind=kind,
+        bits=bits,
+        description=_key_description(key, kind, bits, oid.dotted_string),
+        spki=field.raw,
+        schemes=schemes,
+    )
+
+
+def _key_description(key: object, kind: KeyKind | None, bits: int, oid: str) -> str:
+    if kind is not None:
+        return f"{kind.value} {bits}" if kind in (KeyKind.RSA, KeyKind.RSA_PSS) else str(kind.value)
+    curve = getattr(getattr(key, "curve", None), "name", "")
+    return printable(f"EC {curve}" if curve else f"key of algorithm {oid}", 60)
+
+
+def _signature_hash(x509: pyca.Certificate) -> str | None:
+    try:
+        algorithm = x509.signature_hash_algorithm
+    except Exception:
+        return None  # an algorithm the library does not know; its signature cannot be verified either
+    return algorithm.name.replace("-", "_") if algorithm else None
+
+
+def _names(san: pyca.SubjectAlternativeName) -> tuple[str, ...]:
+    return tuple(
+        printable(str(name.value), MAX_NAME) for name in san if isinstance(name, pyca.DNSName | pyca.IPAddress)
+    )
+
+
+def _issuer_urls(access: pyca.AuthorityInformationAccess | None) -> tuple[str, ...]:
+    found = [
+        printable(entry.access_location.value)
+        for entry in access or ()
+        if entry.access_method == AuthorityInformationAccessOID.CA_ISSUERS
+        and isinstance(entry.access_location, pyca.UniformResourceIdentifier)
+    ]
+    return tuple(found[:_MOST_URLS])
+
+
+_E = TypeVar("_E", bound=pyca.ExtensionType)
+
+
+def _extension(extensions: dict[type[pyca.ExtensionType], pyca.ExtensionType], wanted: type[_E]) -> _E | None:
+    value = extensions.get(wanted)
+    return value if isinstance(value, wanted) else None
+
+
+_RAW_SIZES: Final[dict[KeyKind | None, int]] = {
+    KeyKind.ED25519: 32,
+    KeyKind.ED448: 57,
+    KeyKind.MLDSA44: 1312,
+    KeyKind.MLDSA65: 1952,
+    KeyKind.MLDSA87: 2592,
+}
+_MOST_URLS: Final = 4
+_WARNINGS: Final = threading.Lock()

@@ -1,0 +1,173 @@
+"""Path validation: from a peer's leaf to a trust anchor, by the rules of the web (RFC 5280 §6, CA/B Forum profile).
+
+The `cryptography` package walks the path. Around its verifier stand the things it leaves to its caller: a hostile chain
+is cut down before it costs anything, the leaf's own fitness is checked, and the name is compared a second time.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import cryptography.x509 as pyca
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder
+
+from ..crypto.signatures import KeyKind, rsa_exponent
+from ..limits import Limits
+from ..rules import CERTIFICATE_KEY_TYPE, CERTIFICATE_KEY_USAGE, CHAIN_TOO_LONG, printable, require
+from .certificates import Certificate
+from .names import PeerName, any_matches
+from .presented import PresentedChain, Role
+from .roots import Anchors
+
+MIN_RSA_BITS: Final = 2048
+"""The smallest RSA key that counts for trust (CA/B Forum Baseline Requirements §6.1.5)."""
+
+PURPOSES: Final = {
+    Role.SERVER: ExtendedKeyUsageOID.SERVER_AUTH,
+    Role.CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH,
+}
+"""What extKeyUsage has to say about a certificate, by who presents it (RFC 5280 §4.2.1.12)."""
+
+
+class PathRefused(Exception):
+    """No acceptable path; the text is the library's or ours, bounded. Internal: `diagnose` finds the words."""
+
+
+def check_leaf(certificate: Certificate, limits: Limits) -> None:
+    """What every leaf must be to sign a handshake, whoever verifies it: RFC 8446 §4.4.2.2.
+
+    Raises PeerFault for a key that cannot sign in TLS 1.3, that anyone can break or that costs too much to verify with,
+    and for a keyUsage without digitalSignature. A verifier may want more: a `TrustStore` wants RSA keys of 2048 bits.
+    """
+    breakable = certificate.key_kind in _RSA and certificate.key_bits < _LEAST_RSA_BITS
+    usable = certificate.schemes and affordable(certificate, limits) and not breakable
+    require(usable, CERTIFICATE_KEY_TYPE, certificate.key_description)
+    require(certificate.allows_signing, CERTIFICATE_KEY_USAGE)
+
+
+def check_size(chain: Sequence[Certificate], limits: Limits) -> None:
+    """Count and bytes of a chain: `parse_chain` has done it for those from the network. Raises PeerFault."""
+    require(len(chain) <= limits.chain_length, CHAIN_TOO_LONG, f"{len(chain)} certificates")
+    require(sum(len(c.der) for c in chain) <= limits.certificate_message, CHAIN_TOO_LONG, "too many bytes")
+
+
+def affordable(certificate: Certificate, limits: Limits) -> bool:
+    """False for an RSA key whose size or exponent makes one verification cost milliseconds."""
+    exponent = rsa_exponent(certificate.public_key)
+    if exponent is None:
+        return True
+    return certificate.key_bits <= limits.rsa_bits and exponent < 1 << 32 and exponent & 1 == 1
+
+
+def may_sign_certificates(certificate: Certificate, limits: Limits) -> bool:
+    """True for the kinds and sizes of keys that count as an issuer's under the rules of the web."""
+    if certificate.key_kind in _RSA:
+        return certificate.key_bits >= MIN_RSA_BITS and affordable(certificate, limits)
+    return certificate.key_kind in _ISSUERS
+
+
+def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate, ...]:
+    """The verified path, leaf to anchor. Raises PathRefused; whatever the library raises is a refusal too."""
+    leaf = presented.leaf
+    if leaf.key_bits < MIN_RSA_BITS and leaf.key_kind in _RSA:
+        raise PathRefused("the leaf's RSA key is too short")
+    if presented.name is None and presented.role is Role.SERVER:
+        raise PathRefused("a server is verified by a name")
+    if leaf in anchors.certificates and leaf.is_self_signed:
+        return _trusted_itself(presented)
+    extras = _worth_trying(presented)
+    try:
+        found = _walk(presented, extras, anchors)
+    except Exception as error:
+        reason = printable(str(error)) or type(error).__name__
+    else:
+        known = {certificate.x509: certificate for certificate in (*anchors.certificates, *extras, leaf)}
+        path = tuple(known[x509] for x509 in found)
+        if path[:1] != (leaf,) or path[-1] not in anchors.certificates:
+            raise PathRefused("the path does not lead from the leaf to an anchor")
+        if presented.name is not None and not any_matches(leaf.names, presented.name):
+            raise PathRefused("the leaf does not have the name")
+        return path
+    raise PathRefused(reason)
+
+
+def _trusted_itself(presented: PresentedChain) -> tuple[Certificate, ...]:
+    """A self-signed leaf that is itself among the anchors, byte for byte: there is no path to walk.
+
+    What the library would have checked of the leaf is checked here: its dates, purpose, name, and that no critical
+    extension goes unread (RFC 5280 §4.2).
+    """
+    leaf, name = presented.leaf, presented.name
+    if not leaf.not_before <= presented.at <= leaf.not_after:
+        raise PathRefused("the certificate is not valid now")
+    if leaf.purposes is not None and PURPOSES[presented.role].dotted_string not in leaf.purposes:
+        raise PathRefused("the certificate's purpose is another")
+    if not leaf.critical <= _UNDERSTOOD:
+        raise PathRefused("the certificate has a critical extension that is not understood")
+    if name is not None and not any_matches(leaf.names, name):
+        raise PathRefused("the certificate does not have the name")
+    return (leaf,)
+
+
+def _worth_trying(presented: PresentedChain) -> tuple[Certificate, ...]:
+    """The certificates beside the leaf that can be part of a path.
+
+    Duplicates only multiply work; a self-signed one is an anchor already or worth nothing; the rest must have keys that
+    can issue at all.
+    """
+    distinct = dict.fromkeys(presented.chain[1:])
+    distinct.pop(presented.leaf, None)
+    return tuple(c for c in distinct if may_sign_certificates(c, presented.limits) and not c.is_self_signed)
+
+
+def _walk(presented: PresentedChain, extras: Sequence[Certificate], anchors: Anchors) -> list[pyca.Certificate]:
+    builder = PolicyBuilder().store(anchors.store).time(presented.at).max_chain_depth(presented.limits.chain_length)
+    leaf, others, name = presented.leaf.x509, [extra.x509 for extra in extras], presented.name
+    if presented.role is Role.SERVER and name is not None and (subject := _subject(name)) is not None:
+        return builder.build_server_verifier(subject).verify(leaf, others)
+    # No name for the library to compare: its verifier for clients walks the same path without one. The purpose is set
+    # here for both kinds of certificates, because that verifier would ask for clientAuth of a server too.
+    purpose = _purpose_of(PURPOSES[presented.role])
+    usual_ee, usual_ca = ExtensionPolicy.webpki_defaults_ee(), ExtensionPolicy.webpki_defaults_ca()
+    ee = usual_ee.may_be_present(pyca.ExtendedKeyUsage, Criticality.AGNOSTIC, purpose)
+    ca = usual_ca.may_be_present(pyca.ExtendedKeyUsage, Criticality.AGNOSTIC, purpose)
+    if presented.role is Role.CLIENT:
+        # Clients are often people or devices, with nothing to put into subjectAltName.
+        ee = ee.may_be_present(pyca.SubjectAlternativeName, Criticality.AGNOSTIC, None)
+    verifier = builder.extension_policies(ca_policy=ca, ee_policy=ee).build_client_verifier()
+    return verifier.verify(leaf, others).chain
+
+
+def _subject(name: PeerName) -> pyca.DNSName | pyca.IPAddress | None:
+    """The name as the library takes it; None for a name it refuses, with underscores or hyphens at a label's end."""
+    if name.kind == "ip":
+        return pyca.IPAddress(ipaddress.ip_address(name.text))
+    labels = name.text.split(".")
+    if "_" in name.text or any(label.startswith("-") or label.endswith("-") for label in labels):
+        return None
+    return pyca.DNSName(name.text)
+
+
+def _purpose_of(wanted: pyca.ObjectIdentifier) -> Callable[[Policy, pyca.Certificate, _Usage | None], None]:
+    """The rule that extKeyUsage, where present, includes the purpose."""
+
+    def check(policy: Policy, certificate: pyca.Certificate, usage: _Usage | None) -> None:
+        if usage is not None and wanted not in usage:
+            raise ValueError("the certificate's purpose is another")
+
+    return check
+
+
+_Usage = pyca.ExtendedKeyUsage
+_RSA: Final = frozenset({KeyKind.RSA, KeyKind.RSA_PSS})
+_ISSUERS: Final = frozenset(
+    {KeyKind.P256, KeyKind.P384, KeyKind.P521, KeyKind.MLDSA44, KeyKind.MLDSA65, KeyKind.MLDSA87}
+)
+_UNDERSTOOD: Final = frozenset(
+    kind.oid.dotted_string
+    for kind in (pyca.BasicConstraints, pyca.KeyUsage, pyca.ExtendedKeyUsage, pyca.SubjectAlternativeName)
+)
+_LEAST_RSA_BITS: Final = 1024

@@ -1,0 +1,57 @@
+"""What a peer presented, and what became of it: the two values every verifier takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from ..limits import Limits
+from .certificates import Certificate
+from .names import PeerName
+
+
+class Role(Enum):
+    """Who presented a chain."""
+
+    SERVER = "server"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedChain:
+    """A peer's certificates and what they must be good for.
+
+    Raises ValueError for an empty chain, and for a moment without a time zone.
+    """
+
+    chain: tuple[Certificate, ...]
+    """As the peer sent them, leaf first; nothing is checked yet but that each can be read."""
+    role: Role
+    """Who presented them."""
+    name: PeerName | None
+    """Whom we asked for; None for a client, which nobody asks for by name."""
+    at: datetime
+    """The moment to judge by; aware."""
+    limits: Limits = field(default_factory=Limits)
+    """How much work the chain may cost."""
+
+    def __post_init__(self) -> None:
+        if not self.chain:
+            raise ValueError("a presented chain has at least one certificate")
+        if self.at.tzinfo is None:
+            raise ValueError("the moment to verify at needs a time zone: datetime.now(timezone.utc)")
+
+    @property
+    def leaf(self) -> Certificate:
+        return self.chain[0]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedPeer:
+    """A verifier's yes."""
+
+    chain: tuple[Certificate, ...]
+    """Leaf to trust anchor, as verified; the leaf is the presented one."""
+    why: str
+    """The reason in one line."""

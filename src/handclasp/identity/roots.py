@@ -1,0 +1,198 @@
+"""Trust anchors: where they come from, read when first needed, once per process (RFC 5280 §6.1.1 d)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import cryptography.x509 as pyca
+from cryptography.x509.verification import Store
+
+from ..errors import ConfigError
+from .certificates import Certificate
+from .pem import CERTIFICATE_LABELS, blocks, is_pem
+
+
+@dataclass(frozen=True, slots=True)
+class SystemRoots:
+    """What this system trusts. SSL_CERT_FILE and SSL_CERT_DIR, when set, say alone where that is."""
+
+    def __str__(self) -> str:
+        return "the system's roots"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRoots:
+    """A file of PEM certificates, or one certificate in DER, or a directory of such files."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class PemRoots:
+    """PEM certificates, or one in DER, in memory."""
+
+    data: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{len(self.data)} bytes given as roots"
+
+
+@dataclass(frozen=True, slots=True)
+class GivenRoots:
+    """Certificates already read."""
+
+    certificates: tuple[Certificate, ...]
+
+    def __str__(self) -> str:
+        count = len(self.certificates)
+        return "one given root" if count == 1 else f"{count} given roots"
+
+
+Source: TypeAlias = SystemRoots | FileRoots | PemRoots | GivenRoots
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchors:
+    """Trust anchors, read and ready."""
+
+    certificates: tuple[Certificate, ...]
+    store: Store
+    """The same for the library's path verifier."""
+    by_subject: Mapping[pyca.Name, tuple[Certificate, ...]]
+    where: str
+    """Where they came from, for texts."""
+
+
+def load(sources: tuple[Source, ...]) -> Anchors:
+    """The anchors of these sources. Read and parsed at the first call for the same sources, then remembered.
+
+    A certificate that cannot be read is left out. Raises ConfigError when a source cannot be read, or when nothing is
+    left: it says where we looked.
+    """
+    places = tuple(place for source in sources for place in _places(source))
+    with _LOCK:
+        anchors = _LOADED.get(places)
+        if anchors is None:
+            anchors = _load(places)
+            while len(_LOADED) >= _MOST_REMEMBERED:
+                del _LOADED[next(iter(_LOADED))]
+            _LOADED[places] = anchors
+    return anchors
+
+
+def _load(places: tuple[Source, ...]) -> Anchors:
+    where = ", ".join(dict.fromkeys(str(place) for place in places))
+    found = dict.fromkeys(certificate for place in places for certificate in _certificates(place))
+    if not found:
+        raise ConfigError(
+            f"there are no trusted roots: looked in {where or ', '.join((*SYSTEM_FILES, *SYSTEM_DIRECTORIES))}",
+            code="no-roots",
+            remedy="install the ca-certificates package, or set SSL_CERT_FILE, or name a file: TrustStore.from_file(…)",
+        )
+    by_subject: dict[pyca.Name, tuple[Certificate, ...]] = {}
+    for certificate in found:
+        subject = certificate.x509.subject
+        by_subject[subject] = (*by_subject.get(subject, ()), certificate)
+    return Anchors(tuple(found), Store([certificate.x509 for certificate in found]), by_subject, where)
+
+
+def _places(source: Source) -> tuple[Source, ...]:
+    """A source as places that can be remembered: the environment is read each time, so a change of it counts."""
+    if not isinstance(source, SystemRoots):
+        return (source,)
+    named = [os.environ.get("SSL_CERT_FILE", ""), *os.environ.get("SSL_CERT_DIR", "").split(os.pathsep)]
+    if any(named):
+        return tuple(FileRoots(path) for path in named if path)
+    for path in SYSTEM_FILES:
+        if os.path.isfile(path):
+            return (FileRoots(path),)
+    return tuple(FileRoots(path) for path in SYSTEM_DIRECTORIES if os.path.isdir(path))
+
+
+def _certificates(place: Source) -> Iterator[Certificate]:
+    if isinstance(place, GivenRoots):
+        yield from place.certificates
+    elif isinstance(place, PemRoots):
+        yield from _readable(place.data)
+    elif isinstance(place, FileRoots):
+        for data in _contents(place.path):
+            yield from _readable(data)
+
+
+def _contents(path: str) -> Iterator[bytes]:
+    """The bytes of a file, or of every file in a directory."""
+    try:
+        if not os.path.isdir(path):
+            yield Path(path).read_bytes()
+            return
+        for entry in sorted(Path(path).iterdir())[:_MOST_FILES]:
+            if entry.is_file():
+                yield entry.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"trusted roots cannot be read from {path!r}: {(error.strerror or 'no reason given').lower()}",
+            code="no-roots",
+            remedy="check the path and its permissions",
+        ) from None
+
+
+def _readable(data: bytes) -> Iterator[Certificate]:
+    """The certificates in PEM or DER that can be read. One that cannot is nobody's anchor: trust only shrinks."""
+    for der in _ders(data):
+        try:
+            yield Certificate.from_der(der)
+        except ValueError:
+            continue
+
+
+def _ders(data: bytes) -> Iterator[bytes]:
+    if not is_pem(data):
+        yield data
+        return
+    try:
+        found = [block for block in blocks(data) if block.label in CERTIFICATE_LABELS]
+    except ValueError:
+        return  # cut short: nothing of a damaged bundle is trusted
+    for block in found:
+        try:
+            yield block.der
+        except ValueError:
+            continue
+
+
+SYSTEM_FILES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch, Gentoo
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
+    "/etc/pki/tls/certs/ca-bundle.crt",  # older Fedora and RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/var/lib/ca-certificates/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # macOS, FreeBSD, OpenBSD, Alpine
+    "/usr/local/etc/ssl/cert.pem",  # FreeBSD
+    "/usr/local/share/certs/ca-root-nss.crt",  # FreeBSD
+    "/opt/homebrew/etc/ca-certificates/cert.pem",  # Homebrew on Apple silicon
+    "/opt/homebrew/etc/openssl@3/cert.pem",
+    "/usr/local/etc/ca-certificates/cert.pem",  # Homebrew on Intel
+    "/usr/local/etc/openssl@3/cert.pem",
+)
+"""Where distributions keep their bundle; the first that exists is read."""
+
+SYSTEM_DIRECTORIES: Final = (
+    "/etc/ssl/certs",
+    "/etc/pki/tls/certs",
+    "/var/lib/ca-certificates/openssl",
+    "/system/etc/security/cacerts",  # Android
+)
+"""Directories with one certificate a file, read when there is no bundle."""
+
+_MOST_FILES: Final = 2000
+_MOST_REMEMBERED: Final = 32
+_LOADED: Final[dict[tuple[Source, ...], Anchors]] = {}
+_LOCK: Final = threading.Lock()

@@ -1,0 +1,367 @@
+"""Everything a peer can do wrong, one line each: where it is written, the alert it earns, the sentence that says so.
+
+Code states a rule with `require(condition, rules.X)`. The alert on the wire, the text of the exception, the table in
+the docs and the test that every rule is broken once all follow from this list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, NoReturn
+
+from .alerts import Alert
+from .limits import MAX_ERROR_TEXT
+
+
+class Kind(Enum):
+    """Which family of errors a broken rule belongs to."""
+
+    PROTOCOL = "protocol"
+    """The peer broke the protocol."""
+    NEGOTIATION = "negotiation"
+    """Both sides are right, and have nothing in common."""
+    CERTIFICATE = "certificate"
+    """The peer's certificate, or its proof of owning it, is not acceptable."""
+    NOT_TLS = "not-tls"
+    """What answers does not speak TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing a peer must not do."""
+
+    section: str
+    alert: Alert
+    sentence: str
+    kind: Kind = Kind.PROTOCOL
+    remedy: str = ""
+
+    @property
+    def name(self) -> str:
+        """The rule's name in lower case with hyphens: a stable code for programs."""
+        return _NAMES[self]
+
+
+class PeerFault(Exception):
+    """A rule was broken. Internal: a connection turns it into one alert and one public error."""
+
+    def __init__(
+        self, rule: Rule, detail: str = "", *, ours: Iterable[object] = (), theirs: Iterable[object] = ()
+    ) -> None:
+        super().__init__(rule.sentence)
+        self.rule = rule
+        self.detail = detail
+        self.ours = tuple(str(item) for item in ours)
+        self.theirs = tuple(str(item) for item in list(theirs)[:64])
+
+
+def require(condition: object, rule: Rule, detail: str = "") -> None:
+    """Raise `PeerFault(rule)` unless the condition holds."""
+    if not condition:
+        raise PeerFault(rule, detail)
+
+
+def fail(rule: Rule, detail: str = "") -> NoReturn:
+    raise PeerFault(rule, detail)
+
+
+def printable(text: str | bytes, most: int = MAX_ERROR_TEXT) -> str:
+    """Peer-controlled text made safe to show: escaped, on one line, at most `most` characters."""
+    if isinstance(text, bytes):
+        text = text[: most + 1].decode("latin-1")
+    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: most + 1])
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+# --- records (RFC 8446 §5) -------------------------------------------------------------------------------------------
+
+RECORD_TYPE = Rule("RFC 8446 §5", Alert.UNEXPECTED_MESSAGE, "a record has a content type that is not expected here")
+RECORD_VERSION = Rule("RFC 8446 §5.1", Alert.PROTOCOL_VERSION, "a record header carries a version that is not TLS")
+RECORD_OVERFLOW = Rule("RFC 8446 §5.1", Alert.RECORD_OVERFLOW, "a record is longer than the protocol allows")
+PLAINTEXT_OVERFLOW = Rule("RFC 8446 §5.4", Alert.RECORD_OVERFLOW, "a record's content is longer than was agreed")
+RECORD_EMPTY = Rule("RFC 8446 §5.1", Alert.UNEXPECTED_MESSAGE, "a handshake or alert record is empty")
+RECORD_MAC = Rule("RFC 8446 §5.2", Alert.BAD_RECORD_MAC, "a record failed its integrity check")
+RECORD_ONLY_PADDING = Rule("RFC 8446 §5.4", Alert.UNEXPECTED_MESSAGE, "a protected record has no content type")
+RECORD_UNPROTECTED = Rule("RFC 8446 §5.2", Alert.UNEXPECTED_MESSAGE, "a record came unprotected after keys were agreed")
+RECORD_INTERLEAVED = Rule(
+    "RFC 8446 §5.1", Alert.UNEXPECTED_MESSAGE, "a record came between parts of a handshake message"
+)
+RECORD_KEY_SPENT = Rule("RFC 8446 §5.5", Alert.UNEXPECTED_MESSAGE, "more records came under one key than are safe")
+CCS_CONTENT = Rule("RFC 8446 §5", Alert.UNEXPECTED_MESSAGE, "a ChangeCipherSpec record holds other than the byte 1")
+CCS_MISPLACED = Rule("RFC 8446 §5", Alert.UNEXPECTED_MESSAGE, "a ChangeCipherSpec record came outside of the handshake")
+EARLY_APPLICATION_DATA = Rule(
+    "RFC 8446 §5.1", Alert.UNEXPECTED_MESSAGE, "application data came before the handshake was complete"
+)
+
+# --- what is bounded (limits.py) -------------------------------------------------------------------------------------
+
+TOO_MANY_IDLE_RECORDS = Rule(
+    "RFC 8446 §5.1", Alert.UNEXPECTED_MESSAGE, "too many records in a row carried nothing forward"
+)
+TOO_MANY_WARNINGS = Rule("RFC 8446 §6.1", Alert.UNEXPECTED_MESSAGE, "too many warning alerts came in a row")
+TOO_MANY_POST_HANDSHAKE = Rule(
+    "RFC 8446 §4.6", Alert.UNEXPECTED_MESSAGE, "too many post-handshake messages came without application data"
+)
+MESSAGE_TOO_LONG = Rule("RFC 8446 §4", Alert.ILLEGAL_PARAMETER, "a handshake message declares more than we accept")
+BUFFER_FULL = Rule("RFC 8446 §6.2", Alert.INTERNAL_ERROR, "more data came than we hold while an answer is awaited")
+
+# --- alerts (RFC 8446 §6) --------------------------------------------------------------------------------------------
+
+ALERT_MALFORMED = Rule("RFC 8446 §6", Alert.DECODE_ERROR, "an alert is not exactly two bytes")
+ALERT_LEVEL = Rule("RFC 8446 §6", Alert.ILLEGAL_PARAMETER, "an alert has a level that is neither warning nor fatal")
+
+# --- the presentation language (RFC 8446 §3) -------------------------------------------------------------------------
+
+SHORT = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "a field ends before its declared length")
+TRAILING = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "bytes are left over after the last field")
+VECTOR_BOUNDS = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "a vector's length is outside of its bounds")
+EXTENSION_DUPLICATE = Rule("RFC 8446 §4.2", Alert.DECODE_ERROR, "an extension appears twice in one block")
+EXTENSION_MISPLACED = Rule(
+    "RFC 8446 §4.2", Alert.ILLEGAL_PARAMETER, "an extension appears in a message it is not specified for"
+)
+EXTENSION_UNSOLICITED = Rule(
+    "RFC 8446 §4.2", Alert.UNSUPPORTED_EXTENSION, "the peer answers an extension that was not offered"
+)
+
+# --- order of messages -----------------------------------------------------------------------------------------------
+
+MESSAGE_UNEXPECTED = Rule("RFC 8446 §4", Alert.UNEXPECTED_MESSAGE, "a handshake message came out of order")
+KEY_CHANGE_BOUNDARY = Rule("RFC 8446 §5.1", Alert.UNEXPECTED_MESSAGE, "handshake data runs across a change of keys")
+
+# --- ClientHello as the server reads it (RFC 8446 §4.1.2) ------------------------------------------------------------
+
+NO_SUPPORTED_VERSION = Rule(
+    "RFC 8446 §4.2.1",
+    Alert.PROTOCOL_VERSION,
+    "the client and we have no TLS version in common",
+    Kind.NEGOTIATION,
+    "client: enable TLS 1.3",
+)
+NO_COMMON_CIPHER_SUITE = Rule(
+    "RFC 8446 §4.1.1",
+    Alert.HANDSHAKE_FAILURE,
+    "the client and we have no cipher suite in common",
+    Kind.NEGOTIATION,
+    "enable one cipher suite on both sides; TLS_AES_128_GCM_SHA256 is the one every TLS 1.3 peer must have",
+)
+NO_COMMON_GROUP = Rule(
+    "RFC 8446 §4.1.1",
+    Alert.HANDSHAKE_FAILURE,
+    "the client and we have no key-agreement group in common",
+    Kind.NEGOTIATION,
+    "enable one group on both sides; X25519 and secp256r1 are the common ones",
+)
+NO_COMMON_SIGNATURE_SCHEME = Rule(
+    "RFC 8446 §4.4.2.2",
+    Alert.HANDSHAKE_FAILURE,
+    "no certificate we have can be proved by a signature scheme the peer accepts",
+    Kind.NEGOTIATION,
+    "add a credential with another kind of key (ECDSA P-256 and RSA are the common ones), or widen the peer's schemes",
+)
+NO_APPLICATION_PROTOCOL = Rule(
+    "RFC 7301 §3.2",
+    Alert.NO_APPLICATION_PROTOCOL,
+    "the client and we have no application protocol in common",
+    Kind.NEGOTIATION,
+    "offer a protocol the other side has (config.alpn), or none",
+)
+UNRECOGNIZED_NAME = Rule(
+    "RFC 6066 §3",
+    Alert.UNRECOGNIZED_NAME,
+    "no credential of ours is for the name the client asked for",
+    Kind.NEGOTIATION,
+    "add a credential whose certificate has this name, or set unknown_names='default'",
+)
+HELLO_COMPRESSION = Rule(
+    "RFC 8446 §4.1.2", Alert.ILLEGAL_PARAMETER, "the ClientHello offers other than null compression"
+)
+HELLO_MISSING_GROUPS = Rule("RFC 8446 §9.2", Alert.MISSING_EXTENSION, "the ClientHello lacks supported_groups")
+HELLO_MISSING_SCHEMES = Rule("RFC 8446 §9.2", Alert.MISSING_EXTENSION, "the ClientHello lacks signature_algorithms")
+HELLO_MISSING_KEY_SHARE = Rule("RFC 8446 §9.2", Alert.MISSING_EXTENSION, "the ClientHello lacks key_share")
+KEY_SHARE_DUPLICATE = Rule("RFC 8446 §4.2.8", Alert.ILLEGAL_PARAMETER, "two key shares are for the same group")
+KEY_SHARE_NOT_OFFERED = Rule(
+    "RFC 8446 §4.2.8", Alert.ILLEGAL_PARAMETER, "a key share is for a group that supported_groups does not list"
+)
+PSK_NOT_LAST = Rule("RFC 8446 §4.2.11", Alert.ILLEGAL_PARAMETER, "pre_shared_key is not the last extension")
+PSK_WITHOUT_MODES = Rule(
+    "RFC 8446 §4.2.9", Alert.MISSING_EXTENSION, "pre_shared_key came without psk_key_exchange_modes"
+)
+PSK_BINDER_COUNT = Rule(
+    "RFC 8446 §4.2.11", Alert.ILLEGAL_PARAMETER, "pre_shared_key has not one binder for each identity"
+)
+SERVER_NAME_MALFORMED = Rule(
+    "RFC 6066 §3", Alert.ILLEGAL_PARAMETER, "server_name is not one host name of printable ASCII"
+)
+RECORD_SIZE_LIMIT_SMALL = Rule("RFC 8449 §4", Alert.ILLEGAL_PARAMETER, "record_size_limit is below 64")
+RECORD_SIZE_LIMIT_LARGE = Rule("RFC 8449 §4", Alert.ILLEGAL_PARAMETER, "the server's record_size_limit is too large")
+MAX_FRAGMENT_LENGTH_CODE = Rule(
+    "RFC 6066 §4", Alert.ILLEGAL_PARAMETER, "max_fragment_length holds a code that is not registered"
+)
+SECOND_HELLO_CHANGED = Rule(
+    "RFC 8446 §4.1.2", Alert.ILLEGAL_PARAMETER, "the second ClientHello differs in more than the retry asked for"
+)
+SECOND_HELLO_KEY_SHARE = Rule(
+    "RFC 8446 §4.2.8", Alert.ILLEGAL_PARAMETER, "the second ClientHello lacks exactly the key share we asked for"
+)
+SECOND_HELLO_COOKIE = Rule(
+    "RFC 8446 §4.2.2", Alert.ILLEGAL_PARAMETER, "the second ClientHello does not return our cookie"
+)
+SECOND_HELLO_EARLY_DATA = Rule(
+    "RFC 8446 §4.2.10", Alert.ILLEGAL_PARAMETER, "the second ClientHello still offers early data"
+)
+EARLY_DATA_SKIPPED_LIMIT = Rule(
+    "RFC 8446 §4.2.10", Alert.UNEXPECTED_MESSAGE, "more early data came than we are willing to skip"
+)
+
+# --- ServerHello and HelloRetryRequest as the client reads them (RFC 8446 §4.1.3, §4.1.4) ----------------------------
+
+SERVER_VERSION = Rule(
+    "RFC 8446 §4.2.1",
+    Alert.PROTOCOL_VERSION,
+    "the server answered with a TLS version we did not offer",
+    Kind.NEGOTIATION,
+    "server: enable TLS 1.3",
+)
+SERVER_LEGACY_VERSION = Rule(
+    "RFC 8446 §4.1.3", Alert.ILLEGAL_PARAMETER, "legacy_version is not 0x0303 in a TLS 1.3 answer"
+)
+SERVER_SELECTED_VERSION = Rule(
+    "RFC 8446 §4.2.1", Alert.ILLEGAL_PARAMETER, "supported_versions selects a version that was not offered"
+)
+SERVER_SESSION_ID = Rule("RFC 8446 §4.1.3", Alert.ILLEGAL_PARAMETER, "the session id is not echoed unchanged")
+SERVER_CIPHER_SUITE = Rule(
+    "RFC 8446 §4.1.3", Alert.ILLEGAL_PARAMETER, "the server selected a cipher suite that was not offered"
+)
+SERVER_COMPRESSION = Rule("RFC 8446 §4.1.3", Alert.ILLEGAL_PARAMETER, "the server selected a compression method")
+SERVER_KEY_SHARE_MISSING = Rule("RFC 8446 §9.2", Alert.MISSING_EXTENSION, "the ServerHello lacks key_share")
+SERVER_GROUP = Rule(
+    "RFC 8446 §4.2.8", Alert.ILLEGAL_PARAMETER, "the server's key share is for a group we sent no share for"
+)
+KEY_SHARE_INVALID = Rule(
+    "RFC 8446 §4.2.8", Alert.ILLEGAL_PARAMETER, "a key share is not a valid public value of its group"
+)
+DOWNGRADE = Rule(
+    "RFC 8446 §4.1.3",
+    Alert.ILLEGAL_PARAMETER,
+    "the server's random carries the downgrade mark: someone pushed this connection to an older version",
+    Kind.PROTOCOL,
+    "do not retry with less: something between you and the server alters the handshake",
+)
+RETRY_EMPTY = Rule("RFC 8446 §4.1.4", Alert.ILLEGAL_PARAMETER, "the HelloRetryRequest would not change our ClientHello")
+RETRY_GROUP = Rule(
+    "RFC 8446 §4.2.8", Alert.ILLEGAL_PARAMETER, "the HelloRetryRequest names a group that we did not offer"
+)
+RETRY_GROUP_SHARED = Rule(
+    "RFC 8446 §4.2.8", Alert.ILLEGAL_PARAMETER, "the HelloRetryRequest names a group that we sent a key share for"
+)
+RETRY_CIPHER_SUITE = Rule(
+    "RFC 8446 §4.1.4", Alert.ILLEGAL_PARAMETER, "the ServerHello changes the cipher suite of the HelloRetryRequest"
+)
+RETRY_GROUP_CHANGED = Rule(
+    "RFC 8446 §4.2.8", Alert.ILLEGAL_PARAMETER, "the ServerHello's group is not the one the HelloRetryRequest asked for"
+)
+
+# --- the rest of the server's flight ---------------------------------------------------------------------------------
+
+ALPN_SELECTION = Rule(
+    "RFC 7301 §3.1", Alert.ILLEGAL_PARAMETER, "the server selected an application protocol that was not offered"
+)
+ALPN_COUNT = Rule(
+    "RFC 7301 §3.1", Alert.ILLEGAL_PARAMETER, "the server did not select exactly one application protocol"
+)
+SERVER_NAME_ACK = Rule("RFC 6066 §3", Alert.DECODE_ERROR, "the server's server_name is not empty")
+MAX_FRAGMENT_LENGTH_ECHO = Rule(
+    "RFC 6066 §4", Alert.ILLEGAL_PARAMETER, "the server's max_fragment_length is not the one offered"
+)
+BOTH_SIZE_LIMITS = Rule(
+    "RFC 8449 §5", Alert.ILLEGAL_PARAMETER, "the server answers both record_size_limit and max_fragment_length"
+)
+REQUEST_CONTEXT = Rule("RFC 8446 §4.3.2", Alert.DECODE_ERROR, "a CertificateRequest in the handshake has a context")
+REQUEST_MISSING_SCHEMES = Rule(
+    "RFC 8446 §4.3.2", Alert.MISSING_EXTENSION, "a CertificateRequest lacks signature_algorithms"
+)
+CERTIFICATE_CONTEXT = Rule("RFC 8446 §4.4.2", Alert.ILLEGAL_PARAMETER, "a Certificate has another context than asked")
+CERTIFICATE_EMPTY = Rule("RFC 8446 §4.4.2.4", Alert.DECODE_ERROR, "the server's certificate list is empty")
+CERTIFICATE_REQUIRED = Rule(
+    "RFC 8446 §4.4.2.4",
+    Alert.CERTIFICATE_REQUIRED,
+    "the client sent no certificate, and one is required",
+    Kind.CERTIFICATE,
+    "client: configure a credential from a CA this server accepts",
+)
+CERTIFICATE_MALFORMED = Rule("RFC 8446 §4.4.2", Alert.DECODE_ERROR, "a certificate cannot be read", Kind.CERTIFICATE)
+CERTIFICATE_KEY_TYPE = Rule(
+    "RFC 8446 §4.4.2.2",
+    Alert.UNSUPPORTED_CERTIFICATE,
+    "the certificate's key is of a kind that cannot sign in TLS 1.3",
+    Kind.CERTIFICATE,
+    "reissue the certificate with an ECDSA P-256 or RSA-2048 key",
+)
+CERTIFICATE_KEY_USAGE = Rule(
+    "RFC 8446 §4.4.2.2",
+    Alert.UNSUPPORTED_CERTIFICATE,
+    "the certificate's key usage does not allow digital signatures",
+    Kind.CERTIFICATE,
+    "reissue the certificate with keyUsage digitalSignature",
+)
+CHAIN_TOO_LONG = Rule(
+    "RFC 8446 §4.4.2", Alert.BAD_CERTIFICATE, "the certificate chain is longer than we accept", Kind.CERTIFICATE
+)
+SIGNATURE_SCHEME_NOT_OFFERED = Rule(
+    "RFC 8446 §4.4.3", Alert.ILLEGAL_PARAMETER, "CertificateVerify uses a signature scheme that was not offered"
+)
+SIGNATURE_SCHEME_KEY = Rule(
+    "RFC 8446 §4.4.3", Alert.ILLEGAL_PARAMETER, "CertificateVerify uses a signature scheme that does not fit the key"
+)
+SIGNATURE = Rule(
+    "RFC 8446 §4.4.3",
+    Alert.DECRYPT_ERROR,
+    "the signature in CertificateVerify is wrong: the peer did not prove that it owns its certificate's key",
+    Kind.CERTIFICATE,
+    "server: check that the key file belongs to the certificate",
+)
+FINISHED = Rule(
+    "RFC 8446 §4.4.4", Alert.DECRYPT_ERROR, "the peer's Finished does not match: the two sides saw different handshakes"
+)
+
+# --- after the handshake (RFC 8446 §4.6) -----------------------------------------------------------------------------
+
+KEY_UPDATE_REQUEST = Rule("RFC 8446 §4.6.3", Alert.ILLEGAL_PARAMETER, "a KeyUpdate asks for neither yes nor no")
+TICKET_LIFETIME = Rule("RFC 8446 §4.6.1", Alert.ILLEGAL_PARAMETER, "a ticket's lifetime is longer than seven days")
+
+# --- not TLS at all --------------------------------------------------------------------------------------------------
+
+SPEAKS_HTTP = Rule(
+    "RFC 8446 §5.1",
+    Alert.PROTOCOL_VERSION,
+    "this port speaks plain HTTP, not TLS",
+    Kind.NOT_TLS,
+    "use http://, or the port that has TLS",
+)
+SPEAKS_MAIL = Rule(
+    "RFC 8446 §5.1",
+    Alert.PROTOCOL_VERSION,
+    "this is a mail or file server that starts in plain text",
+    Kind.NOT_TLS,
+    "upgrade with STARTTLS first, or use the direct TLS port (465, 993, 995, 990)",
+)
+SPEAKS_SSH = Rule(
+    "RFC 8446 §5.1", Alert.PROTOCOL_VERSION, "this port speaks SSH, not TLS", Kind.NOT_TLS, "check the port"
+)
+SPEAKS_SSL2 = Rule(
+    "RFC 8446 §D.5",
+    Alert.PROTOCOL_VERSION,
+    "the peer sent an SSL 2.0 hello",
+    Kind.NOT_TLS,
+    "use a client of this century",
+)
+SPEAKS_UNKNOWN = Rule(
+    "RFC 8446 §5.1", Alert.PROTOCOL_VERSION, "what answers here is not TLS", Kind.NOT_TLS, "check the port"
+)
+
+ALL: Final[dict[str, Rule]] = {name: value for name, value in list(globals().items()) if isinstance(value, Rule)}
+"""Every rule by its name in this module."""
+
+_NAMES: Final = {rule: name.lower().replace("_", "-") for name, rule in ALL.items()}
