@@ -116,6 +116,16 @@ def _trust(case: _Case) -> _Problem | None:
         return _self_signed(case) if len(case.path) == 1 else _unknown_root(case, top)
     if too_costly := next((c for c in _issuers_sent(case, top) if not affordable(c, case.presented.limits)), None):
         return _weak_key(case, too_costly, "has a size or an exponent that is not accepted")
+    if sent := _issuers_sent(case, top):
+        return _Problem(
+            "unknown-ca",
+            f"the {case.owner} sent a CA certificate for {_cn(top.issuer)}, but that CA's key did not sign"
+            f" {_cn(top.subject)}",
+            f"{case.owner}: send the CA certificate that came with this certificate, not an older or newer one",
+            Alert.UNKNOWN_CA,
+            sent[0],
+            _ca_facts(case, top),
+        )
     if top.x509.issuer in case.anchors.by_subject:
         return _Problem(
             "unknown-ca",
@@ -434,8 +444,8 @@ def _form(case: _Case) -> _Problem | None:
         wrong = ""
         if certificate.x509.version is not pyca.Version.v3:
             wrong = "is of the old version 1, which holds no name and no limits"
-        elif certificate.serial == 0 or certificate.serial.bit_length() > _MAX_SERIAL_BITS:
-            wrong = "has a serial number outside of what RFC 5280 allows"
+        elif certificate.serial.bit_length() > _MAX_SERIAL_BITS:
+            wrong = "has a serial number longer than RFC 5280 allows"
         if wrong:
             return _Problem(
                 "malformed",
@@ -447,6 +457,9 @@ def _form(case: _Case) -> _Problem | None:
 
 
 def _untrusted(case: _Case, reason: str) -> _Problem:
+    reason = reason.partition(" (encountered processing")[0]
+    for prefix in ("validation failed: ", "candidates exhausted: "):
+        reason = reason.removeprefix(prefix)
     return _Problem(
         "untrusted",
         f"the {case.owner}'s certificate cannot be trusted: {printable(reason, 120)}",
