@@ -6,11 +6,11 @@ path a friendly reader would take from the leaf up, and says what stops it.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from os.path import commonprefix
 from typing import Final
 
 import cryptography.x509 as pyca
@@ -186,7 +186,7 @@ def _ca_facts(case: _Case, child: Certificate) -> dict[str, str]:
 
 
 def _looked(case: _Case) -> dict[str, str]:
-    return {"roots": f"{len(case.anchors.certificates)}, from {case.anchors.where}"}
+    return {"roots": str(len(case.anchors.certificates)), "looked_in": case.anchors.where}
 
 
 def _authority(case: _Case) -> _Problem | None:
@@ -253,8 +253,16 @@ def _name_hint(asked: str, names: tuple[str, ...]) -> str:
 
 
 def _closest(asked: str, names: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(asked, names[:_MOST_COMPARED], n=1, cutoff=0.6)
-    return near[0] if near else ""
+    """The name most like the asked one, when at least half of it stands at the same end: a typo, or a neighbour."""
+    best = max(names[:_MOST_COMPARED], key=lambda name: _alike(asked, name), default="")
+    return best if 2 * _alike(asked, best) >= len(asked) else ""
+
+
+def _alike(asked: str, name: str) -> int:
+    """Characters the two share at their beginning and their end: linear, because the names are the peer's."""
+    begin = len(commonprefix([asked, name]))
+    end = len(commonprefix([asked[begin:][::-1], name[begin:][::-1]]))
+    return begin + end
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -1,0 +1,294 @@
+"""A throw-away certificate authority, for tests, demonstrations and a first server on localhost.
+
+    ca = CertificateAuthority()
+    server = ServerConfig(credentials=[ca.issue("localhost", "127.0.0.1")])
+    client = ClientConfig(trust=ca.trust)
+
+Its keys live in memory and are gone with it. It also makes, on demand, certificates that are wrong in one known way.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, TypedDict, Unpack
+
+import cryptography.x509 as pyca
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
+
+from ..crypto.keys import DER, certificate_hash, encode_private, encode_public, generate
+from ..crypto.signatures import KeyKind, PrivateKey, kind_of, schemes_for, sign
+from ..errors import ConfigError
+from ..identity import der as asn1
+from ..identity.certificates import Certificate
+from ..identity.credentials import Credential
+from ..identity.names import peer_name
+from ..identity.pem import encode
+from ..identity.trust import TrustStore
+
+_CA_DAYS: Final = 3650.0
+
+Usage = Literal["server", "client", "both", "any"]
+"""What extKeyUsage says; `any` leaves the extension out."""
+
+
+class LeafOptions(TypedDict, total=False):
+    """How a leaf differs from a good server certificate. The last group makes faults."""
+
+    key_kind: KeyKind
+    """P-256 unless said otherwise."""
+    rsa_bits: int
+    """2048 unless said otherwise."""
+    key: PrivateKey
+    """An existing key, in place of a new one."""
+    days: float
+    """Length of validity, 30 unless said otherwise."""
+    not_before: datetime
+    """First moment of validity; an hour before now, or before the CA's `at`, unless said otherwise."""
+    usage: Usage
+    """`server` unless said otherwise."""
+    common_name: str
+    """CN of the subject; the first name unless said otherwise; empty for a subject without one."""
+    issuer_url: str
+    """Where the issuer's certificate is (authorityInformationAccess)."""
+
+    key_usage: Sequence[str] | None
+    """keyUsage bits by the library's names, `("digital_signature",)` unless said otherwise; None leaves it out."""
+    san: bool
+    """False leaves subjectAltName out."""
+    eku: Sequence[str] | None
+    """extKeyUsage as dotted object identifiers, in place of `usage`; None leaves it out."""
+    ca: bool
+    """True makes a CA certificate of it."""
+    send_chain: bool
+    """False leaves the intermediates out of what is sent."""
+    extensions: Sequence[tuple[pyca.ExtensionType, bool]]
+    """More extensions, each with whether it is critical."""
+
+
+@dataclass(frozen=True, slots=True)
+class PemPair:
+    """A chain and its private key (PKCS#8, not encrypted) as PEM, for programs that want files."""
+
+    chain: bytes
+    key: bytes = field(repr=False)
+
+
+class CertificateAuthority:
+    """A root, or an intermediate below one. Keys are new each time.
+
+    `at` fixes the moment certificates are issued at, for tests of dates; otherwise it is now.
+    """
+
+    __slots__ = ("_above", "_at", "_key", "certificate", "root")
+
+    certificate: Certificate
+    """This CA's own certificate."""
+    root: Certificate
+    """The root at the top, which may be this CA's own."""
+
+    def __init__(
+        self,
+        name: str = "handclasp lab CA",
+        *,
+        key_kind: KeyKind = KeyKind.P256,
+        rsa_bits: int = 2048,
+        at: datetime | None = None,
+    ) -> None:
+        self._at = at
+        self._key = generate(key_kind, bits=rsa_bits)
+        subject = _subject(name)
+        builder = _ca_builder(subject, self._key, self._now(), path_length=None)
+        self.certificate = _signed(builder.issuer_name(subject), self._key, self._key)
+        self.root = self.certificate
+        self._above: tuple[Certificate, ...] = ()
+
+    @property
+    def trust(self) -> TrustStore:
+        """A trust store of the root alone."""
+        return TrustStore.from_certificates([self.root])
+
+    def pem(self) -> bytes:
+        """The root's certificate."""
+        return self.root.pem()
+
+    def intermediate(
+        self,
+        name: str,
+        *,
+        path_length: int | None = 0,
+        permitted: Sequence[str] | None = None,
+        excluded: Sequence[str] | None = None,
+        key_kind: KeyKind = KeyKind.P256,
+        rsa_bits: int = 2048,
+        days: float = _CA_DAYS,
+        not_before: datetime | None = None,
+    ) -> CertificateAuthority:
+        """A CA below this one. `permitted` and `excluded` are name constraints: DNS names and IP networks."""
+        below = CertificateAuthority.__new__(CertificateAuthority)
+        below._at, below.root = self._at, self.root
+        below._key = generate(key_kind, bits=rsa_bits)
+        builder = _ca_builder(_subject(name), below._key, self._now(), path_length, days=days, not_before=not_before)
+        if permitted is not None or excluded is not None:
+            builder = builder.add_extension(_constraints(permitted, excluded), critical=True)
+        below.certificate = _signed(self._issued_by_us(builder), self._key, below._key)
+        below._above = (below.certificate, *self._above)
+        return below
+
+    def issue(self, *names: str, **options: Unpack[LeafOptions]) -> Credential:
+        """A leaf for these DNS names and IP addresses, with its key; the chain has the intermediates, not the root."""
+        chain, key = self._leaf(names, options)
+        return Credential.from_objects(chain, key)
+
+    def issue_pem(self, *names: str, **options: Unpack[LeafOptions]) -> PemPair:
+        """The same as PEM."""
+        chain, key = self._leaf(names, options)
+        return PemPair(b"".join(certificate.pem() for certificate in chain), encode("PRIVATE KEY", encode_private(key)))
+
+    def _leaf(self, names: Sequence[str], options: LeafOptions) -> tuple[tuple[Certificate, ...], PrivateKey]:
+        kind = options.get("key_kind", KeyKind.P256)
+        key = options.get("key") or generate(kind, bits=options.get("rsa_bits", 2048))
+        builder = self._issued_by_us(_leaf_builder(names, options, key, self._now()))
+        leaf = _signed(builder, self._key, key, pss=kind is KeyKind.RSA_PSS)
+        return (leaf, *(self._above if options.get("send_chain", True) else ())), key
+
+    def _issued_by_us(self, builder: pyca.CertificateBuilder) -> pyca.CertificateBuilder:
+        key_id = pyca.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        issuer = pyca.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id)
+        return builder.issuer_name(self.certificate.x509.subject).add_extension(issuer, critical=False)
+
+    def _now(self) -> datetime:
+        return self._at or datetime.now(UTC)
+
+    def __repr__(self) -> str:
+        return f"<CertificateAuthority {self.certificate.subject!r}>"
+
+
+def _leaf_builder(
+    names: Sequence[str], options: LeafOptions, key: PrivateKey, now: datetime
+) -> pyca.CertificateBuilder:
+    common_name = options.get("common_name", names[0] if names else "")
+    start = options.get("not_before", now - _EARLIER)
+    builder = _builder(_subject(common_name), key, start, options.get("days", 30))
+    builder = builder.add_extension(pyca.BasicConstraints(options.get("ca", False), None), critical=True)
+    if names and options.get("san", True):
+        # RFC 5280 §4.2.1.6: critical exactly when it is all the certificate says about its subject.
+        builder = builder.add_extension(_alternative_names(names), critical=not common_name)
+    key_usage = options.get("key_usage", ("digital_signature",))
+    if key_usage is not None:
+        builder = builder.add_extension(_key_usage(key_usage), critical=True)
+    purposes = options["eku"] if "eku" in options else _PURPOSES[options.get("usage", "server")]
+    if purposes is not None:
+        usage = pyca.ExtendedKeyUsage([pyca.ObjectIdentifier(purpose) for purpose in purposes])
+        builder = builder.add_extension(usage, critical=False)
+    if url := options.get("issuer_url"):
+        place = pyca.UniformResourceIdentifier(url)
+        access = pyca.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, place)
+        builder = builder.add_extension(pyca.AuthorityInformationAccess([access]), critical=False)
+    for extension, critical in options.get("extensions", ()):
+        builder = builder.add_extension(extension, critical=critical)
+    return builder
+
+
+def _ca_builder(
+    subject: pyca.Name,
+    key: PrivateKey,
+    now: datetime,
+    path_length: int | None,
+    *,
+    days: float = _CA_DAYS,
+    not_before: datetime | None = None,
+) -> pyca.CertificateBuilder:
+    builder = _builder(subject, key, not_before or now - timedelta(days=1), days)
+    builder = builder.add_extension(pyca.BasicConstraints(ca=True, path_length=path_length), critical=True)
+    return builder.add_extension(_key_usage(("key_cert_sign", "crl_sign")), critical=True)
+
+
+def _builder(subject: pyca.Name, key: PrivateKey, start: datetime, days: float) -> pyca.CertificateBuilder:
+    public = key.public_key()
+    builder = pyca.CertificateBuilder().subject_name(subject).public_key(public)
+    builder = builder.serial_number(pyca.random_serial_number())
+    builder = builder.not_valid_before(start).not_valid_after(start + timedelta(days=days))
+    return builder.add_extension(pyca.SubjectKeyIdentifier.from_public_key(public), critical=False)
+
+
+def _signed(builder: pyca.CertificateBuilder, ca_key: PrivateKey, key: PrivateKey, *, pss: bool = False) -> Certificate:
+    made = builder.sign(ca_key, certificate_hash(ca_key)).public_bytes(DER)
+    return Certificate.from_der(_as_pss(made, ca_key, key) if pss else made)
+
+
+def _as_pss(certificate: bytes, ca_key: PrivateKey, key: PrivateKey) -> bytes:
+    """The certificate with its RSA key declared as id-RSASSA-PSS (RFC 4055 §1.2), which the library cannot write."""
+    body, algorithm, _ = asn1.read(certificate).children()
+    plain = encode_public(key.public_key())
+    declared = asn1.write(asn1.SEQUENCE, _PSS_ALGORITHM + asn1.read(plain).children()[1].raw)
+    tbs = asn1.write(asn1.SEQUENCE, body.content.replace(plain, declared))
+    kind = kind_of(ca_key.public_key())
+    if kind is None or kind is KeyKind.RSA:
+        raise ConfigError("an RSA-PSS leaf needs a lab CA with a key of another kind", remedy="use KeyKind.P256 for it")
+    # Of every other kind the handshake's scheme and the certificate's signature algorithm are the same thing.
+    signature = sign(ca_key, schemes_for(kind, 0)[0], tbs)
+    return asn1.write(asn1.SEQUENCE, tbs + algorithm.raw + asn1.write(_BIT_STRING, b"\0" + signature))
+
+
+def _subject(common_name: str) -> pyca.Name:
+    # RFC 5280 appendix A.1: a common name has at most 64 characters.
+    return pyca.Name([pyca.NameAttribute(NameOID.COMMON_NAME, common_name[:64])] if common_name else [])
+
+
+def _alternative_names(names: Sequence[str]) -> pyca.SubjectAlternativeName:
+    return pyca.SubjectAlternativeName([_general_name(name) for name in names])
+
+
+def _general_name(name: str) -> pyca.GeneralName:
+    wildcard = name.startswith("*.")
+    parsed = peer_name(name.removeprefix("*."))
+    if parsed.kind == "ip":
+        return pyca.IPAddress(ipaddress.ip_address(parsed.text))
+    return pyca.DNSName(("*." if wildcard else "") + parsed.text)
+
+
+def _constraints(permitted: Sequence[str] | None, excluded: Sequence[str] | None) -> pyca.NameConstraints:
+    return pyca.NameConstraints(
+        None if permitted is None else [_subtree(name) for name in permitted],
+        None if excluded is None else [_subtree(name) for name in excluded],
+    )
+
+
+def _subtree(name: str) -> pyca.GeneralName:
+    try:
+        return pyca.IPAddress(ipaddress.ip_network(name))
+    except ValueError:
+        return pyca.DNSName(name)
+
+
+def _key_usage(bits: Sequence[str]) -> pyca.KeyUsage:
+    return pyca.KeyUsage(**{bit: bit in bits for bit in _KEY_USAGE_BITS})
+
+
+_EARLIER: Final = timedelta(hours=1)
+"""How long before now a leaf begins: clocks differ."""
+
+_BIT_STRING: Final = 0x03
+_PSS_ALGORITHM: Final = bytes.fromhex("300b06092a864886f70d01010a")
+_SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH.dotted_string
+_CLIENT: Final = ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string
+_PURPOSES: Final[dict[Usage, tuple[str, ...] | None]] = {
+    "server": (_SERVER,),
+    "client": (_CLIENT,),
+    "both": (_SERVER, _CLIENT),
+    "any": None,
+}
+_KEY_USAGE_BITS: Final = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
