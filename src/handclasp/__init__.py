@@ -7,15 +7,7 @@ with handclasp.connect("example.com", 443) as tls:
 
 from .alerts import Alert
 from .config import ClientAuth, ClientConfig, PadTo, ServerConfig, UnknownNames
-from .connection import (
-    Asked,
-    ClientConnection,
-    Closed,
-    ConnectionInfo,
-    Data,
-    HandshakeComplete,
-    ServerConnection,
-)
+from .connection import ClientConnection, ServerConnection
 from .errors import (
     AlertReceived,
     CallbackError,
@@ -32,6 +24,7 @@ from .errors import (
     TLSError,
     TruncatedError,
 )
+from .events import Asked, Closed, ConnectionInfo, Data, HandshakeComplete
 from .identity.certificates import Certificate
 from .identity.credentials import Credential, Signer
 from .identity.names import PeerName

@@ -161,13 +161,18 @@ class ServerConfig(Config):
     """Certificates with their keys. Which one answers depends on the name asked for and the schemes offered."""
     client_auth: ClientAuth | None = None
     """Ask clients for a certificate; None: do not ask."""
-    unknown_names: UnknownNames = UnknownNames.DEFAULT
+    unknown_names: UnknownNames | str = UnknownNames.DEFAULT
+    """What to do with a client that asks for a name no credential has: "default" or "refuse"."""
     choose: Callable[[ClientHello], ServerConfig | Awaitable[ServerConfig]] | None = None
     """Pick the configuration for a client by its ClientHello: virtual hosts, certificates that change. May be async."""
 
     def __post_init__(self) -> None:
         super(ServerConfig, self).__post_init__()
         object.__setattr__(self, "credentials", _credentials(self.credentials))
+        try:
+            object.__setattr__(self, "unknown_names", UnknownNames(self.unknown_names))
+        except ValueError:
+            raise ConfigError(f"unknown_names is 'default' or 'refuse', not {self.unknown_names!r}") from None
         if not self.credentials:
             raise ConfigError("a server needs at least one credential", remedy="Credential.from_files(chain, key)")
         usable = {scheme for credential in self.credentials for scheme in credential.schemes}

@@ -12,9 +12,8 @@ dead, and every call says the same thing again.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, ClassVar, NoReturn, TypeVar
 
@@ -37,96 +36,21 @@ from .errors import (
     from_alert,
     from_fault,
 )
+from .events import Asked, Closed, ConnectionInfo, Data, Event, HandshakeComplete, info_of
 from .handshake.after import after_client, after_server, update_write_keys
 from .handshake.client import client
 from .handshake.proofs import Established
 from .handshake.script import Peer, Question, Receive, Script, Want
 from .handshake.server import server
-from .identity.certificates import Certificate
 from .identity.names import peer_name
-from .identity.trust import VerifiedPeer
 from .rules import PeerFault, require
-from .trace import Chosen, DataMoved, Direction, MessageMoved, Subject
+from .trace import DataMoved, Direction, MessageMoved
 from .wire.messages import HEADER_SIZE, HandshakeMessage
 from .wire.names import (
-    CipherSuite,
     ContentType,
     HandshakeType,
     KeyUpdateRequest,
-    NamedGroup,
-    SignatureScheme,
-    TLSVersion,
 )
-
-# --- events ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class HandshakeComplete:
-    """Keys are agreed, the peer is who it should be: data may flow."""
-
-    info: ConnectionInfo
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Application data from the peer, in order."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question that was not answered at once: await `pending`, then call `conn.answer(question, value)`.
-
-    Answer with an exception to refuse.
-    """
-
-    question: Question[Any]
-    pending: Awaitable[Any] = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The peer sends no more. `clean` says that it said so with close_notify; if not, data may be missing."""
-
-    clean: bool
-
-
-Event = HandshakeComplete | Data | Asked | Closed
-
-
-# --- what was settled ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionInfo:
-    """What the two peers settled, as far as they got; None where it is not settled, or does not apply."""
-
-    version: TLSVersion | None
-    cipher_suite: CipherSuite | None
-    group: NamedGroup | None
-    signature_scheme: SignatureScheme | None
-    """What the server proved its certificate with."""
-    client_signature_scheme: SignatureScheme | None
-    alpn: str | None
-    server_name: str | None
-    """The name in server_name (SNI)."""
-    resumed: bool
-    hello_retry: bool
-    peer_certificates: tuple[Certificate, ...]
-    """The peer's chain as it was sent, leaf first; kept when it was refused."""
-    verified_chain: tuple[Certificate, ...]
-    """The chain as it was verified, from the leaf to the trusted root."""
-    certificate: Certificate | None
-    """Our own leaf, where we showed one."""
-    choices: tuple[Chosen, ...]
-    """Every choice with its reason, in the order they fell."""
-
-    def why(self, subject: Subject) -> str:
-        """The reason for one choice; empty when there was none."""
-        return next((chosen.why for chosen in self.choices if chosen.subject is subject), "")
-
 
 # --- the connection --------------------------------------------------------------------------------------------------
 
@@ -288,7 +212,7 @@ class Connection:
     @property
     def info(self) -> ConnectionInfo:
         """What was settled so far; also after a failure."""
-        return _info(self._peer)
+        return info_of(self._peer)
 
     def export(self, label: str | bytes, context: bytes = b"", length: int = 32) -> bytes:
         """Keying material for another protocol: `length` bytes bound to this connection (RFC 8446 §7.5)."""
@@ -553,24 +477,3 @@ def _guarded(name: str, callback: Callable[..., T] | None) -> Callable[..., T] |
             raise CallbackError(f"{name} failed: {type(error).__name__}") from error
 
     return guarded
-
-
-def _info(peer: Peer) -> ConnectionInfo:
-    values = {subject: chosen.value for subject, chosen in peer.notes.items()}
-    verdict: Any = values.get(Subject.PEER)
-    taken: dict[Subject, Any] = values
-    return ConnectionInfo(
-        version=taken.get(Subject.VERSION),
-        cipher_suite=taken.get(Subject.CIPHER_SUITE),
-        group=taken.get(Subject.GROUP),
-        signature_scheme=taken.get(Subject.SIGNATURE_SCHEME),
-        client_signature_scheme=taken.get(Subject.CLIENT_SIGNATURE_SCHEME),
-        alpn=taken.get(Subject.ALPN),
-        server_name=taken.get(Subject.SERVER_NAME),
-        resumed=False,
-        hello_retry=Subject.HELLO_RETRY in taken,
-        peer_certificates=peer.chain,
-        verified_chain=verdict.chain if isinstance(verdict, VerifiedPeer) else (),
-        certificate=taken.get(Subject.CREDENTIAL) or taken.get(Subject.CLIENT_CREDENTIAL),
-        choices=tuple(peer.notes.values()),
-    )

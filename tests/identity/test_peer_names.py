@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
+from ipaddress import ip_address
 from types import SimpleNamespace
 
 import pytest
@@ -32,7 +32,7 @@ from handclasp.identity.names import PeerName, any_matches, matches, peer_name
         ("[::1]", "::1", "ip"),
         ("2001:DB8:0:0:0:0:0:1", "2001:db8::1", "ip"),
         ("fe80::1%eth0", "fe80::1", "ip"),
-        ("::ffff:192.0.2.7", str(importlib.import_module("ipaddress").ip_address("::ffff:192.0.2.7")), "ip"),
+        ("::ffff:192.0.2.7", str(ip_address("::ffff:192.0.2.7")), "ip"),
     ],
 )
 def test_names_and_addresses(given_text: str | bytes, text: str, kind: str) -> None:

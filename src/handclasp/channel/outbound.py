@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..alerts import Alert, AlertLevel
+from ..errors import CallbackError
 from ..limits import MAX_PLAINTEXT, Limits
 from ..trace import Direction, Epoch, KeysChanged, MessageMoved, RecordMoved, Trace
 from ..wire.names import ContentType
@@ -107,10 +108,17 @@ class Outbound:
     def _seal(self, type_: ContentType, content: bytes) -> None:
         padding = 0
         if self._padding is not None and self.secret is not None:
-            padding = max(0, min(self._padding(len(content)), self.most_content - len(content)))
+            padding = _checked(self._padding(len(content)), self.most_content - len(content))
         self._put(self._sealer.seal(type_, content, padding))
 
     def _put(self, record: bytes) -> None:
         self._records += record
         if self._trace:
             self._trace(RecordMoved(Direction.SENT, self.epoch, record))
+
+
+def _checked(padding: object, room: int) -> int:
+    """What a padding policy asks for, as far as the record has room for it."""
+    if not isinstance(padding, int) or padding < 0:
+        raise CallbackError(f"the padding policy returned {padding!r}, not a number of bytes")
+    return min(padding, room)

@@ -14,8 +14,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import Any, Self, TypeVar
 
 from ..config import ClientConfig, ServerConfig
-from ..connection import ClientConnection, ConnectionInfo, ServerConnection
+from ..connection import ClientConnection, ServerConnection
 from ..errors import ConfigError, TLSError
+from ..events import ConnectionInfo
 from .stream import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, Stream
 
 T = TypeVar("T")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from typing import Any, Protocol
 
-from ..connection import Asked, ClientConnection, Closed, Connection, Data, ServerConnection
+from ..connection import ClientConnection, Connection, ServerConnection
 from ..errors import HandshakeTimeout, TLSError
+from ..events import Asked, Closed, Data
 
 RECEIVE_SIZE = 64 * 1024
 """Most bytes taken from a transport at once: bounds the plaintext that waits for its reader."""
@@ -135,13 +136,12 @@ class Stream:
     async def close(self, within: float | None = CLOSE_TIMEOUT) -> None:
         """Say close_notify, wait a while for the peer's, and close the transport. Never raises for a peer's fault."""
         try:
-            async with self.transport.deadline(within):
-                await self.close_writing()
-                while not self._ended and self.connection.error is None:
-                    await self._advance()
-                    self._received.clear()
-        except (TLSError, OSError):
-            pass  # whatever the peer did: we are gone, and said so
+            with suppress(TLSError, OSError):  # whatever the peer does: we are gone, and said so
+                async with self.transport.deadline(within):
+                    await self.close_writing()
+                    while not self._ended and self.connection.error is None:
+                        await self._advance()
+                        self._received.clear()
         finally:
             self.transport.close()
 
@@ -156,7 +156,7 @@ class Stream:
                 self._take(await self.transport.receive(RECEIVE_SIZE))
         except TLSError as error:
             self._failure = error
-            await self._say_goodbye()
+            await self._say_goodbye(error)
             if not self._received:
                 raise
 
@@ -198,10 +198,16 @@ class Stream:
             if records:
                 await self.transport.send(records)
 
-    async def _say_goodbye(self) -> None:
-        """Send the alert, if the transport still takes it."""
-        try:
+    async def _say_goodbye(self, error: TLSError) -> None:
+        """Send the alert, if we have one, and wait until the peer has hung up: closing at once could destroy it.
+
+        A socket that is closed with unread bytes resets its connection, and the peer may never see what was sent.
+        """
+        if error.alert is None or error.alert_received:
+            return
+        with suppress(OSError):
             async with self.transport.deadline(CLOSE_TIMEOUT):
                 await self._flush()
-        except OSError:
-            pass
+                self.transport.end()
+                while await self.transport.receive(RECEIVE_SIZE):
+                    pass

@@ -234,7 +234,7 @@ def _as_pss(certificate: bytes, ca_key: PrivateKey, key: PrivateKey) -> bytes:
 
 
 def _subject(common_name: str) -> pyca.Name:
-    # RFC 5280 appendix A.1: a common name has at most 64 characters.
+    # RFC 5280 §A.1: a common name has at most 64 characters.
     return pyca.Name([pyca.NameAttribute(NameOID.COMMON_NAME, common_name[:64])] if common_name else [])
 
 

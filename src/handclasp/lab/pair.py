@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..connection import Asked, ClientConnection, Connection, Data, Event, ServerConnection
+from ..connection import ClientConnection, Connection, ServerConnection
+from ..events import Asked, Data, Event
 
 
 @dataclass(slots=True)

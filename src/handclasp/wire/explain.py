@@ -55,7 +55,9 @@ def _walk(codec: Codec[Any], data: bytes, at: int, end: int, depth: int, name: s
         case Opaque():
             if codec.prefix:
                 yield _length(at, codec.prefix, after, depth, name)
-            yield Field(at + codec.prefix, after - at - codec.prefix, depth, name, _bytes(data[at + codec.prefix : after]))
+            yield Field(
+                at + codec.prefix, after - at - codec.prefix, depth, name, _bytes(data[at + codec.prefix : after])
+            )
         case Optional():
             if at < end:
                 yield from _walk(codec.item, data, at, end, depth, name)

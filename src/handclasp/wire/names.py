@@ -6,7 +6,7 @@ from ..codes import Code
 
 
 class TLSVersion(Code, size=2):
-    """ProtocolVersion, RFC 8446 §4.1.2 and Appendix B.3.1.1."""
+    """ProtocolVersion, RFC 8446 §4.1.2 and §B.3.1.1."""
 
     SSL_3_0 = 0x0300
     TLS_1_0 = 0x0301
@@ -35,7 +35,7 @@ class ContentType(Code, size=1):
 
 
 class HandshakeType(Code, size=1):
-    """RFC 8446 §4 and Appendix B.3."""
+    """RFC 8446 §4 and §B.3."""
 
     HELLO_REQUEST = 0
     CLIENT_HELLO = 1

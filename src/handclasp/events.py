@@ -1,0 +1,98 @@
+"""What a connection tells its application: events as they happen, and what was settled with the peer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .handshake.script import Peer, Question
+from .identity.certificates import Certificate
+from .identity.trust import VerifiedPeer
+from .trace import Chosen, Subject
+from .wire.names import CipherSuite, NamedGroup, SignatureScheme, TLSVersion
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeComplete:
+    """Keys are agreed, the peer is who it should be: data may flow."""
+
+    info: ConnectionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Application data from the peer, in order."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that was not answered at once: await `pending`, then call `conn.answer(question, value)`.
+
+    Answer with an exception to refuse.
+    """
+
+    question: Question[Any]
+    pending: Awaitable[Any] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The peer sends no more. `clean` says that it said so with close_notify; if not, data may be missing."""
+
+    clean: bool
+
+
+Event = HandshakeComplete | Data | Asked | Closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionInfo:
+    """What the two peers settled, as far as they got; None where it is not settled, or does not apply."""
+
+    version: TLSVersion | None
+    cipher_suite: CipherSuite | None
+    group: NamedGroup | None
+    signature_scheme: SignatureScheme | None
+    """What the server proved its certificate with."""
+    client_signature_scheme: SignatureScheme | None
+    alpn: str | None
+    server_name: str | None
+    """The name in server_name (SNI)."""
+    resumed: bool
+    hello_retry: bool
+    peer_certificates: tuple[Certificate, ...]
+    """The peer's chain as it was sent, leaf first; kept when it was refused."""
+    verified_chain: tuple[Certificate, ...]
+    """The chain as it was verified, from the leaf to the trusted root."""
+    certificate: Certificate | None
+    """Our own leaf, where we showed one."""
+    choices: tuple[Chosen, ...]
+    """Every choice with its reason, in the order they fell."""
+
+    def why(self, subject: Subject) -> str:
+        """The reason for one choice; empty when there was none."""
+        return next((chosen.why for chosen in self.choices if chosen.subject is subject), "")
+
+
+def info_of(peer: Peer) -> ConnectionInfo:
+    """What a handshake has noted so far."""
+    taken: dict[Subject, Any] = {subject: chosen.value for subject, chosen in peer.notes.items()}
+    verdict = taken.get(Subject.PEER)
+    return ConnectionInfo(
+        version=taken.get(Subject.VERSION),
+        cipher_suite=taken.get(Subject.CIPHER_SUITE),
+        group=taken.get(Subject.GROUP),
+        signature_scheme=taken.get(Subject.SIGNATURE_SCHEME),
+        client_signature_scheme=taken.get(Subject.CLIENT_SIGNATURE_SCHEME),
+        alpn=taken.get(Subject.ALPN),
+        server_name=taken.get(Subject.SERVER_NAME),
+        resumed=False,
+        hello_retry=Subject.HELLO_RETRY in taken,
+        peer_certificates=peer.chain,
+        verified_chain=verdict.chain if isinstance(verdict, VerifiedPeer) else (),
+        certificate=taken.get(Subject.CREDENTIAL) or taken.get(Subject.CLIENT_CREDENTIAL),
+        choices=tuple(peer.notes.values()),
+    )

@@ -1,0 +1,145 @@
+"""Configurations: frozen, comparable, checked when they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handclasp import (
+    CipherSuite,
+    ClientAuth,
+    ClientConfig,
+    ConfigError,
+    Credential,
+    KeyLogFile,
+    Limits,
+    NamedGroup,
+    PadTo,
+    PresentedChain,
+    ServerConfig,
+    SignatureScheme,
+    TLSVersion,
+    TrustStore,
+    UnknownNames,
+)
+from handclasp.danger import InsecureWarning, insecure_no_verification
+from handclasp.keylog import key_log_line
+from handclasp.limits import HARD_CAPS
+
+
+def test_configurations_are_values(trust: TrustStore, credential: Credential) -> None:
+    for make in (
+        lambda: ClientConfig(trust=trust, alpn=["h2"], credentials=[credential]),
+        lambda: ServerConfig(credentials=[credential], client_auth=ClientAuth(verify=trust)),
+    ):
+        one, other = make(), make()
+        assert one == other
+        assert hash(one) == hash(other)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            one.alpn = ()  # type: ignore[misc]
+
+
+def test_replace_checks_again(trust: TrustStore) -> None:
+    config = ClientConfig(trust=trust)
+    assert config.replace(alpn=["h2"]).alpn == ("h2",)
+    assert config.alpn == ()
+    with pytest.raises(ConfigError):
+        config.replace(groups=[])
+
+
+def test_the_first_hybrid_brings_a_plain_share_along(trust: TrustStore) -> None:
+    config = ClientConfig(trust=trust)
+    assert config.offered_shares == (NamedGroup.X25519_MLKEM768, NamedGroup.X25519)
+    assert config.replace(groups=[NamedGroup.SECP256R1, NamedGroup.X25519]).offered_shares == (NamedGroup.SECP256R1,)
+    assert config.replace(key_shares=[NamedGroup.SECP384R1]).offered_shares == (NamedGroup.SECP384R1,)
+    assert config.replace(key_shares=[]).offered_shares == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"alpn": "h2"},
+        {"alpn": [""]},
+        {"alpn": ["x" * 256]},
+        {"alpn": ["\u2603"]},
+        {"alpn": [b"h2"]},
+        {"alpn": ["h2", "h2"]},
+        {"versions": []},
+        {"versions": [TLSVersion.TLS_1_0]},
+        {"cipher_suites": [CipherSuite.TLS_FALLBACK_SCSV]},
+        {"groups": [NamedGroup.FFDHE2048]},
+        {"groups": [NamedGroup.X25519], "key_shares": [NamedGroup.SECP256R1]},
+        {"signature_schemes": [SignatureScheme.RSA_PKCS1_SHA256]},
+        {"signature_schemes": []},
+        {"record_size_limit": 63},
+        {"record_size_limit": 16_386},
+        {"trust": None},
+        {"credentials": ["me.pem"]},
+    ],
+)
+def test_a_client_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        ClientConfig(**wrong)
+
+
+def test_a_server_that_cannot_work_is_refused(credential: Credential) -> None:
+    for wrong in (
+        {"credentials": []},
+        {"credentials": [credential], "signature_schemes": [SignatureScheme.ED25519]},
+        {"credentials": [credential], "unknown_names": "perhaps"},
+    ):
+        with pytest.raises(ConfigError):
+            ServerConfig(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError):
+        ClientAuth(verify=None)  # type: ignore[arg-type]
+    assert ServerConfig(credentials=[credential], unknown_names="refuse").unknown_names is UnknownNames.REFUSE
+
+
+def test_limits_have_floors_and_caps() -> None:
+    for name, cap in HARD_CAPS.items():
+        assert getattr(Limits(**{name: cap}), name) == cap
+        for wrong in (cap + 1, 0):
+            with pytest.raises(ValueError, match=name):
+                Limits(**{name: wrong})
+
+
+def test_padding_fills_up_to_a_multiple() -> None:
+    policy = PadTo(100)
+    assert [policy(length) for length in (0, 1, 99, 100, 101)] == [0, 99, 1, 0, 99]
+    for wrong in (0, 16_385):
+        with pytest.raises(ConfigError):
+            PadTo(wrong)
+
+
+def test_the_key_log_file_is_private_and_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "keys.log"
+    log = KeyLogFile(path)
+    old = os.umask(0)
+    try:
+        log(key_log_line("CLIENT_TRAFFIC_SECRET_0", b"\x01\x02", b"\xff"))
+        log("second")
+    finally:
+        os.umask(old)
+    assert path.read_text() == "CLIENT_TRAFFIC_SECRET_0 0102 ff\nsecond\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_switching_verification_off_is_loud_and_named(trust: TrustStore, credential: Credential) -> None:
+    config = ClientConfig(trust=trust)
+    with pytest.warns(InsecureWarning):
+        careless = insecure_no_verification(config)
+    assert config.trust is trust
+    presented = PresentedChain(credential.chain, _role(), None, config.clock())
+    verdict = careless.trust.verify(presented)
+    assert "insecure_no_verification" in getattr(verdict, "why", "")
+
+
+def _role() -> Any:
+    from handclasp import Role
+
+    return Role.SERVER

@@ -1,0 +1,85 @@
+"""Certificates that a foreign implementation and handclasp share: as our objects, and as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from handclasp import Credential, TrustStore
+from handclasp.crypto.signatures import KeyKind
+from handclasp.identity import der, pem
+from handclasp.lab.ca import CertificateAuthority
+from handclasp.wire.names import SignatureScheme
+
+NAME: Final = "localhost"
+OTHER_NAME: Final = "other.test"
+
+CLASSIC_SCHEMES: Final = {
+    SignatureScheme.ECDSA_SECP256R1_SHA256: KeyKind.P256,
+    SignatureScheme.ECDSA_SECP384R1_SHA384: KeyKind.P384,
+    SignatureScheme.ECDSA_SECP521R1_SHA512: KeyKind.P521,
+    SignatureScheme.ED25519: KeyKind.ED25519,
+    SignatureScheme.ED448: KeyKind.ED448,
+    SignatureScheme.RSA_PSS_RSAE_SHA256: KeyKind.RSA,
+    SignatureScheme.RSA_PSS_RSAE_SHA384: KeyKind.RSA,
+    SignatureScheme.RSA_PSS_RSAE_SHA512: KeyKind.RSA,
+    SignatureScheme.RSA_PSS_PSS_SHA256: KeyKind.RSA_PSS,
+    SignatureScheme.RSA_PSS_PSS_SHA384: KeyKind.RSA_PSS,
+    SignatureScheme.RSA_PSS_PSS_SHA512: KeyKind.RSA_PSS,
+}
+"""Every scheme of RFC 8446 that signs a handshake, with the kind of key it needs."""
+
+SCHEMES: Final = {
+    **CLASSIC_SCHEMES,
+    SignatureScheme.MLDSA44: KeyKind.MLDSA44,
+    SignatureScheme.MLDSA65: KeyKind.MLDSA65,
+    SignatureScheme.MLDSA87: KeyKind.MLDSA87,
+}
+"""The same with the post-quantum ones."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One leaf with its key, for whoever needs it."""
+
+    credential: Credential
+    chain_file: Path
+    key_file: Path
+
+
+class Identities:
+    """A CA whose leaves are made once each, good for servers and for clients."""
+
+    def __init__(self, authority: CertificateAuthority, folder: Path) -> None:
+        self.authority = authority
+        self.trust: TrustStore = authority.trust
+        self.root_file = folder / "root.pem"
+        self.root_file.write_bytes(authority.pem())
+        self._folder = folder
+        self.of: Callable[..., Identity] = lru_cache(maxsize=None)(self._make)
+        """`of(kind, name)`: a leaf with a key of this kind for this name; localhost's leaves have 127.0.0.1 as well."""
+
+    def _make(self, kind: KeyKind = KeyKind.P256, name: str = NAME) -> Identity:
+        names = (name, "127.0.0.1") if name == NAME else (name,)
+        pair = self.authority.issue_pem(*names, key_kind=kind, usage="both")
+        chain_file = self._folder / f"{name}-{kind.name}.pem"
+        key_file = self._folder / f"{name}-{kind.name}.key"
+        chain_file.write_bytes(pair.chain)
+        key_file.write_bytes(_as_pss(pair.key) if kind is KeyKind.RSA_PSS else pair.key)
+        return Identity(Credential.from_pem(pair.chain, pair.key), chain_file, key_file)
+
+
+def _as_pss(key: bytes) -> bytes:
+    """An RSA key declared as id-RSASSA-PSS (RFC 5958 §2): OpenSSL wants key and certificate to be of one type."""
+    ((_, content),) = pem.blocks(key)
+    version, algorithm, private, *_ = der.read(content).children()
+    if algorithm.content.endswith(_RSASSA_PSS):
+        return key
+    declared = der.write(der.SEQUENCE, _RSASSA_PSS)
+    return pem.encode("PRIVATE KEY", der.write(der.SEQUENCE, version.raw + declared + private.raw))
+
+
+_RSASSA_PSS: Final = bytes.fromhex("06092a864886f70d01010a")
