@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from .alerts import Alert
+from .limits import MAX_MESSAGE
 from .rules import Kind, PeerFault, Rule, printable
 
 if TYPE_CHECKING:
@@ -173,7 +174,8 @@ def from_fault(fault: PeerFault, peer_chain: tuple[Certificate, ...] = ()) -> TL
     text = f"{rule.sentence}: {printable(fault.detail)}" if fault.detail else rule.sentence
     if fault.ours or fault.theirs:
         text += f" (we offer {_listed(fault.ours)}; the peer offers {_listed(fault.theirs)})"
-    text += f" [{rule.section}, alert {rule.alert.label}]"
+    source = f" [{rule.section}, alert {rule.alert.label}]"
+    text = printable(text, MAX_MESSAGE - len(source)) + source
     if rule.kind is Kind.CERTIFICATE:
         return CertificateError(
             text, code=rule.name, alert=rule.alert, rule=rule, remedy=rule.remedy, peer_chain=peer_chain
@@ -190,7 +192,7 @@ def from_fault(fault: PeerFault, peer_chain: tuple[Certificate, ...] = ()) -> TL
 
 
 def _listed(items: tuple[str, ...]) -> str:
-    return printable(", ".join(items), 120) or "nothing"
+    return printable(", ".join(items), 80) or "nothing"
 
 
 _ALERT_REMEDIES = {

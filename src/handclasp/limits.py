@@ -37,6 +37,10 @@ HARD_CAPS: Final = {
 }
 
 
+MAX_MESSAGE: Final = 300
+"""Longest text of an error that speaks of a peer, in characters. The facts in full are its attributes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds on what one peer can make us hold or do. Sizes in bytes, counts in units.

@@ -74,8 +74,8 @@ class Identities:
 
 def _as_pss(key: bytes) -> bytes:
     """An RSA key declared as id-RSASSA-PSS (RFC 5958 §2): OpenSSL wants key and certificate to be of one type."""
-    ((_, content),) = pem.blocks(key)
-    version, algorithm, private, *_ = der.read(content).children()
+    (block,) = pem.blocks(key)
+    version, algorithm, private, *_ = der.read(block.der).children()
     if algorithm.content.endswith(_RSASSA_PSS):
         return key
     declared = der.write(der.SEQUENCE, _RSASSA_PSS)

@@ -6,13 +6,13 @@ Both tell which messages they saw, so that a test can compare the two ends' acco
 from __future__ import annotations
 
 import ssl
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
@@ -186,7 +186,7 @@ class PyOpenSSLPeer(Foreign):
     @property
     def certificate(self) -> bytes | None:
         certificate = self.tls.get_peer_certificate(as_cryptography=True)
-        return None if certificate is None else certificate.public_bytes(_DER)
+        return None if certificate is None else certificate.public_bytes(Encoding.DER)
 
     def feed(self, data: bytes) -> None:
         assert self.tls.bio_write(data) == len(data)

@@ -18,7 +18,7 @@ from handclasp import ClientAuth, ClientConfig, Credential, Data, NamedGroup, Pr
 from handclasp.connection import Connection, ServerConnection
 from handclasp.crypto.groups import KeyPair, curve_key_pair
 from handclasp.crypto.signatures import PublicKey
-from handclasp.handshake import client13, server13
+from handclasp.handshake import server13
 from handclasp.handshake.after import after_client
 from handclasp.handshake.client import run_offer
 from handclasp.handshake.offer import Offer
@@ -70,13 +70,6 @@ class Accept:
 
     def verify(self, presented: PresentedChain) -> VerifiedPeer:
         return VerifiedPeer(presented.chain, "it is in the RFC")
-
-
-@pytest.fixture(autouse=True)
-def _small_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The RFC's RSA keys have 1024 bits, which we refuse from anybody else."""
-    monkeypatch.setattr(client13, "check_leaf", lambda leaf, limits: None)
-    monkeypatch.setattr(server13, "check_leaf", lambda leaf, limits: None)
 
 
 def _credential(trace: Trace, side: str) -> Credential:

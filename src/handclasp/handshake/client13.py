@@ -182,7 +182,7 @@ async def authenticate_server(peer: Peer, offer: Offer, message: Certificate) ->
         leaf, await peer.receive(CertificateVerify), tuple(config.signature_schemes), SERVER_CONTEXT, signed
     )
     peer.note(Subject.SIGNATURE_SCHEME, possession.scheme, f"what the server's {leaf.key_description} key can do")
-    presented = PresentedChain(peer.chain, Role.SERVER, offer.name, config.clock())
+    presented = PresentedChain(peer.chain, Role.SERVER, offer.name, config.clock(), config.limits)
     verdict = await peer.ask(VerifyPeer(config.trust, presented))
     peer.note(Subject.PEER, verdict, verdict.why)
     return Identity(verdict), possession

@@ -37,6 +37,7 @@ from ..wire.messages import (
 from ..wire.names import ExtensionType, MaxFragmentLength, NamedGroup, TLSVersion
 from .client13 import open_application_keys, prove
 from .negotiate import Answer, Choice, choose_credential, choose_group, choose_protocol, choose_suite
+from .offer import CHAIN_ONLY_SCHEMES
 from .proofs import (
     CLIENT_CONTEXT,
     SERVER_CONTEXT,
@@ -264,7 +265,8 @@ def certificate_request(config: ServerConfig) -> CertificateRequest:
     return CertificateRequest(
         b"",
         CertificateRequestExtensions(
-            signature_algorithms=tuple(config.signature_schemes), certificate_authorities=authorities or None
+            signature_algorithms=tuple(config.signature_schemes) + CHAIN_ONLY_SCHEMES,
+            certificate_authorities=authorities or None,
         ),
     )
 
@@ -293,7 +295,7 @@ async def authenticate_client(
     peer.note(
         Subject.CLIENT_SIGNATURE_SCHEME, possession.scheme, f"what the client's {leaf.key_description} key can do"
     )
-    presented = PresentedChain(peer.chain, Role.CLIENT, None, config.clock())
+    presented = PresentedChain(peer.chain, Role.CLIENT, None, config.clock(), config.limits)
     verdict = await peer.ask(VerifyPeer(config.client_auth.verify, presented))
     peer.note(Subject.PEER, verdict, verdict.why)
     return Identity(verdict), possession

@@ -166,10 +166,18 @@ class CertificateAuthority:
         return f"<CertificateAuthority {self.certificate.subject!r}>"
 
 
+def self_signed(*names: str, at: datetime | None = None, **options: Unpack[LeafOptions]) -> Credential:
+    """A leaf that signed itself: nobody vouches for it. `send_chain` means nothing here."""
+    key = options.get("key") or generate(options.get("key_kind", KeyKind.P256), bits=options.get("rsa_bits", 2048))
+    builder = _leaf_builder(names, options, key, at or datetime.now(UTC))
+    leaf = _signed(builder.issuer_name(_subject(_common_name(names, options))), key, key)
+    return Credential.from_objects([leaf], key)
+
+
 def _leaf_builder(
     names: Sequence[str], options: LeafOptions, key: PrivateKey, now: datetime
 ) -> pyca.CertificateBuilder:
-    common_name = options.get("common_name", names[0] if names else "")
+    common_name = _common_name(names, options)
     start = options.get("not_before", now - _EARLIER)
     builder = _builder(_subject(common_name), key, start, options.get("days", 30))
     builder = builder.add_extension(pyca.BasicConstraints(options.get("ca", False), None), critical=True)
@@ -231,6 +239,10 @@ def _as_pss(certificate: bytes, ca_key: PrivateKey, key: PrivateKey) -> bytes:
     # Of every other kind the handshake's scheme and the certificate's signature algorithm are the same thing.
     signature = sign(ca_key, schemes_for(kind, 0)[0], tbs)
     return asn1.write(asn1.SEQUENCE, tbs + algorithm.raw + asn1.write(_BIT_STRING, b"\0" + signature))
+
+
+def _common_name(names: Sequence[str], options: LeafOptions) -> str:
+    return options.get("common_name", names[0] if names else "")
 
 
 def _subject(common_name: str) -> pyca.Name:

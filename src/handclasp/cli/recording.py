@@ -1,0 +1,99 @@
+"""A trace that remembers: everything the commands tell of a connection is read from it, so it has happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..alerts import Alert
+from ..rules import PeerFault
+from ..trace import Chosen, Direction, Epoch, KeysChanged, MessageMoved, RecordMoved, Subject, TraceEvent
+from ..wire.messages import HEADER_SIZE, MESSAGES, HandshakeMessage
+from ..wire.names import ContentType
+
+M = TypeVar("M", bound=HandshakeMessage)
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An event, and when it was: seconds since the recording began."""
+
+    at: float
+    event: TraceEvent
+
+
+class Recording:
+    """Give it to a config as `trace`. One recording is for one connection."""
+
+    __slots__ = ("_began", "_clock", "moments")
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._began: float | None = None
+        self.moments: list[Moment] = []
+
+    def __call__(self, event: TraceEvent) -> None:
+        now = self._clock()
+        if self._began is None:
+            self._began = now
+        self.moments.append(Moment(now - self._began, event))
+
+    def of(self, kind: type[E], direction: Direction | None = None) -> list[E]:
+        """All events of one kind, in order."""
+        found = [moment.event for moment in self.moments if isinstance(moment.event, kind)]
+        return [event for event in found if direction in (None, getattr(event, "direction", None))]
+
+    def messages(self, cls: type[M], direction: Direction) -> list[tuple[M, bytes]]:
+        """Every handshake message of one kind that went one way: read, and as it was on the wire."""
+        return list(self._messages(cls, direction))
+
+    def _messages(self, cls: type[M], direction: Direction) -> Iterator[tuple[M, bytes]]:
+        for event in self.of(MessageMoved, direction):
+            if event.type is ContentType.HANDSHAKE:
+                found = message(event.message)
+                if isinstance(found, cls):
+                    yield found, event.message
+
+    def alerts(self, direction: Direction) -> list[Alert]:
+        """Alerts that went one way."""
+        moved = [event.message for event in self.of(MessageMoved, direction) if event.type is ContentType.ALERT]
+        return [Alert(message[1]) for message in moved]
+
+    def chosen(self, subject: Subject) -> Chosen | None:
+        """What was settled about a subject, and why."""
+        return next((event for event in self.of(Chosen) if event.subject is subject), None)
+
+    def at(self, wanted: TraceEvent) -> float:
+        """When an event was, in seconds."""
+        return next(moment.at for moment in self.moments if moment.event is wanted)
+
+    def bytes_moved(self, direction: Direction) -> int:
+        """Bytes of records that went one way, headers included."""
+        return sum(len(event.record) for event in self.of(RecordMoved, direction))
+
+    @property
+    def established(self) -> bool:
+        """The peer's Finished was right: application keys open what it sends."""
+        return any(event.epoch is Epoch.APPLICATION for event in self.of(KeysChanged, Direction.RECEIVED))
+
+
+def message(encoded: bytes) -> HandshakeMessage | None:
+    """An encoded handshake message, read; None for one we have no declaration of."""
+    cls = declared(encoded)
+    return None if cls is None else cls.parse(encoded[HEADER_SIZE:])
+
+
+def declared(encoded: bytes) -> type[HandshakeMessage] | None:
+    """The class of an encoded handshake message; None where there is none, or where it does not parse."""
+    body = encoded[HEADER_SIZE:]
+    for cls in MESSAGES:
+        if cls.type == encoded[0] and cls.accepts(body):
+            try:
+                cls.parse(body)
+            except PeerFault:
+                return None
+            return cls
+    return None

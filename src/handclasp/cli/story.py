@@ -1,0 +1,183 @@
+"""The conversation as lines of text: who said what, when, how long it was, and what it means.
+
+Read from a recording of either side; every line stands for an event that happened, every ✓ for a check that passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from ..codes import Code, is_grease
+from ..trace import DataMoved, Direction, Epoch, KeysChanged, MessageMoved, Subject
+from ..wire.explain import Field, explain_message
+from ..wire.messages import (
+    Certificate,
+    CertificateRequest,
+    CertificateVerify,
+    ClientHello,
+    EncryptedExtensions,
+    Finished,
+    HandshakeMessage,
+    HelloRetryRequest,
+    KeyUpdate,
+    NewSessionTicket,
+    ServerHello,
+)
+from ..wire.names import ContentType, HandshakeType, KeyUpdateRequest
+from .recording import Moment, Recording, declared, message
+from .terminal import WIDTH, Look, clipped
+from .words import count, octets
+
+BAND = "─── {} ───"
+_MARGIN = " " * 13
+
+
+def conversation(recording: Recording, look: Look, *, every_byte: bool = False) -> list[str]:
+    """All of it, from the first message on."""
+    lines: list[str] = []
+    bands: set[tuple[Epoch, int, Direction | None]] = set()
+    for moment in recording.moments:
+        match moment.event:
+            case MessageMoved() as moved:
+                lines.append(spoken(recording, moment, moved, look))
+                if every_byte:
+                    lines += fields(moved, look)
+            case DataMoved(direction, size):
+                lines.append(_line(moment.at, direction, "application data", size, "", look))
+            case KeysChanged(direction, epoch, generation):
+                # The two directions change together in a handshake, and each by itself afterwards.
+                band = (epoch, generation, direction if generation else None)
+                if band not in bands:
+                    bands.add(band)
+                    lines.append(_MARGIN + look.dim(BAND.format(_keys(direction, epoch, generation))))
+    return lines
+
+
+def told(recording: Recording, kind: type[HandshakeMessage], direction: Direction, look: Look) -> list[str]:
+    """The lines of one kind of handshake message alone."""
+    return [
+        spoken(recording, moment, moment.event, look)
+        for moment in recording.moments
+        if isinstance(moment.event, MessageMoved)
+        and moment.event.direction is direction
+        and moment.event.type is ContentType.HANDSHAKE
+        and declared(moment.event.message) is kind
+    ]
+
+
+def told_alerts(recording: Recording, direction: Direction, look: Look) -> list[str]:
+    """The lines of alerts alone."""
+    return [
+        spoken(recording, moment, moment.event, look)
+        for moment in recording.moments
+        if isinstance(moment.event, MessageMoved)
+        and moment.event.direction is direction
+        and moment.event.type is ContentType.ALERT
+    ]
+
+
+def spoken(recording: Recording, moment: Moment, moved: MessageMoved, look: Look) -> str:
+    """One message: `10.1 ms  ◀── ServerHello  1 176 B  the suite, and its key share`."""
+    name, meaning = named(moved), ""
+    if moved.type is ContentType.CHANGE_CIPHER_SPEC:
+        meaning = "means nothing: for old middleboxes"
+    elif moved.type is ContentType.ALERT:
+        meaning = "goodbye, nothing is missing" if moved.message[1:] == b"\0" else "this ends the connection"
+    elif (found := message(moved.message)) is not None:
+        meaning = _meaning(recording, moved, found)
+    return _line(moment.at, moved.direction, name, len(moved.message), meaning, look)
+
+
+def named(moved: MessageMoved) -> str:
+    """What kind of message it is."""
+    if moved.type is ContentType.CHANGE_CIPHER_SPEC:
+        return "ChangeCipherSpec"
+    if moved.type is ContentType.ALERT:
+        from ..alerts import Alert
+
+        return f"alert {Alert(moved.message[1])}"
+    cls = declared(moved.message)
+    return str(HandshakeType(moved.message[0])) if cls is None else cls.__name__
+
+
+def fields(moved: MessageMoved, look: Look) -> list[str]:
+    """Every field of a handshake message: where it stands, its bytes, its name, what it says."""
+    cls = declared(moved.message) if moved.type is ContentType.HANDSHAKE else None
+    if cls is None:
+        return []
+    return [_field(found, moved.message, look) for found in explain_message(cls, moved.message)]
+
+
+def real(codes: tuple[Code, ...] | None) -> list[str]:
+    """The names of code points, without those that mean nothing on purpose (RFC 8701)."""
+    return [str(code) for code in codes or () if not is_grease(code)]
+
+
+def _meaning(recording: Recording, moved: MessageMoved, found: HandshakeMessage) -> str:
+    """What one handshake message says, in a few words."""
+    received = moved.direction is Direction.RECEIVED
+    match found:
+        case ClientHello():
+            return ", ".join(_offer(found))
+        case HelloRetryRequest():
+            return f"once more, with {found.extensions.key_share or 'its cookie'}"
+        case ServerHello():
+            return "the suite, and its key share"
+        case EncryptedExtensions():
+            alpn = found.extensions.alpn
+            return f"application: {alpn[0].decode('latin-1')}" if alpn else "nothing more to settle"
+        case CertificateRequest():
+            return "now show yours"
+        case Certificate():
+            return count(len(found.certificate_list), "certificate") if found.certificate_list else "we have none"
+        case CertificateVerify():
+            # Received, it is worth a ✓ only if the signature was right: that is when the scheme is noted.
+            subject = Subject.SIGNATURE_SCHEME if _is_from_server(recording, moved) else Subject.CLIENT_SIGNATURE_SCHEME
+            return f"{_passed(received and recording.chosen(subject) is not None)}it owns the key: {found.algorithm}"
+        case Finished():
+            return f"{_passed(received and recording.established)}nothing was altered"
+        case NewSessionTicket():
+            return f"a ticket, good for {timedelta(seconds=found.ticket_lifetime)} h"
+        case KeyUpdate():
+            wants = found.request_update is KeyUpdateRequest.UPDATE_REQUESTED
+            return "new keys from here; you too, please" if wants else "new keys from here"
+    return ""
+
+
+def _passed(checked: bool) -> str:
+    return "✓ " if checked else ""
+
+
+def _is_from_server(recording: Recording, moved: MessageMoved) -> bool:
+    we_are_client = bool(recording.messages(ClientHello, Direction.SENT))
+    return we_are_client is (moved.direction is Direction.RECEIVED)
+
+
+def _offer(hello: ClientHello) -> Iterator[str]:
+    yield count(len(real(hello.cipher_suites)), "suite")
+    yield count(len(real(hello.extensions.supported_groups)), "group")
+    if hello.extensions.server_name:
+        yield "SNI"
+    if hello.extensions.alpn:
+        yield "ALPN"
+
+
+def _keys(direction: Direction, epoch: Epoch, generation: int) -> str:
+    if generation:
+        whose = "our" if direction is Direction.SENT else "their"
+        return f"{whose} keys are new: generation {generation}"
+    return "both sides now derive the handshake keys" if epoch is Epoch.HANDSHAKE else "application keys are ready"
+
+
+def _line(at: float, direction: Direction, name: str, size: int, meaning: str, look: Look) -> str:
+    sent = direction is Direction.SENT
+    who = look.us(f"──▶ {name:<20}") if sent else look.peer(f"◀── {name:<20}")
+    return f"{at * 1000:8.1f} ms  {who} {octets(size):>8}   {clipped(meaning, WIDTH - 51)}"
+
+
+def _field(found: Field, data: bytes, look: Look) -> str:
+    raw = data[found.offset : found.offset + found.size]
+    shown = raw[:6].hex(" ") + (" …" if len(raw) > 6 else "") if found.meaning else ""
+    name = clipped(f"{'  ' * found.depth}{found.name}", 30)
+    return f"{found.offset:6}  {look.dim(f'{shown:<20}')} {name:<30} {clipped(found.meaning, WIDTH - 61)}".rstrip()
