@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
@@ -80,6 +81,13 @@ def test_each_scheme_fits_one_kind_and_verifies_under_no_other(keys: dict[KeyKin
         for other_kind in set(KeyKind) - {kind}:
             assert not verify(keys[other_kind].public_key(), other_kind, scheme, signature, DATA)
             assert not verify(keys[kind].public_key(), other_kind, scheme, signature, DATA)
+
+
+def test_a_key_that_is_not_what_it_is_said_to_be(keys: dict[KeyKind, PrivateKey]) -> None:
+    key = keys[KeyKind.P384]
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    signature = key.sign(DATA, ec.ECDSA(hashes.SHA256()))
+    assert not verify(key.public_key(), KeyKind.P256, SignatureScheme.ECDSA_SECP256R1_SHA256, signature, DATA)
 
 
 def test_signing_with_a_key_of_another_kind_is_refused(keys: dict[KeyKind, PrivateKey]) -> None:

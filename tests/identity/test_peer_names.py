@@ -138,6 +138,18 @@ def test_which_names_are_covered(pattern: str, asked: str, covered: bool) -> Non
     assert any_matches(["other.test", pattern], peer_name(asked)) is covered
 
 
+def test_a_dns_name_that_looks_like_an_address_is_covered_by_none() -> None:
+    assert not matches("192.0.2.7", PeerName("192.0.2.7", "dns"))
+
+
+def test_long_names_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setitem(sys.modules, "idna", SimpleNamespace(encode=lambda text, uts46: asked.append(text)))
+    with pytest.raises(ConfigError, match="longer than 253"):
+        peer_name("ü" * 100_000)
+    assert not asked
+
+
 @given(st.text(max_size=300) | st.binary(max_size=300))
 def test_any_text_is_a_name_or_a_config_error(text: str | bytes) -> None:
     try:

@@ -6,6 +6,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import cryptography
 import cryptography.x509 as pyca
 import pytest
 from cryptography.x509.verification import PolicyBuilder, Store
@@ -18,7 +19,9 @@ from handclasp.identity.credentials import Credential
 from handclasp.lab.ca import CertificateAuthority
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
-CA_KINDS = [KeyKind.RSA, KeyKind.P256, KeyKind.P384, KeyKind.P521, KeyKind.MLDSA65]
+CA_KINDS = [KeyKind.RSA, KeyKind.P256, KeyKind.P384, KeyKind.P521]
+if int(cryptography.__version__.partition(".")[0]) >= 50:
+    CA_KINDS.append(KeyKind.MLDSA65)  # older path verifiers take no ML-DSA issuer
 
 
 def accepted_by_the_library(root: Certificate, chain: tuple[Certificate, ...], name: str, at: datetime) -> None:
@@ -122,7 +125,8 @@ def openssl_verify(ca: CertificateAuthority, credential: Credential, folder: Pat
     root.write_bytes(ca.pem())
     others.write_bytes(b"".join(certificate.pem() for certificate in credential.chain[1:]) or ca.pem())
     leaf.write_bytes(credential.leaf.pem())
-    command = ["openssl", "verify", "-x509_strict", "-CAfile", root, "-untrusted", others, *options, leaf]
+    files = ["-CAfile", str(root), "-untrusted", str(others)]
+    command = ["openssl", "verify", "-x509_strict", *files, *options, str(leaf)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

@@ -17,7 +17,6 @@ from typing import Final, TypeVar
 import cryptography.x509 as pyca
 from cryptography.x509.oid import AuthorityInformationAccessOID, PublicKeyAlgorithmOID
 
-from ..crypto.keys import DER
 from ..crypto.signatures import KeyKind, PublicKey, kind_of, schemes_for
 from ..errors import ConfigError
 from ..limits import MAX_NAME, Limits
@@ -208,8 +207,6 @@ def _read(der: bytes) -> Certificate:
 
 def _collect(der: bytes, serial: int) -> Certificate:
     x509 = pyca.load_der_x509_certificate(der)
-    if x509.public_bytes(DER) != der:
-        raise ValueError("the encoding is not the one DER prescribes")
     extensions = {type(extension.value): extension.value for extension in x509.extensions}
     san = _extension(extensions, pyca.SubjectAlternativeName)
     basic = _extension(extensions, pyca.BasicConstraints)

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Final
 
 import cryptography.x509 as pyca
@@ -77,7 +77,9 @@ class _Case:
         while path[-1] not in known and len(path) <= len(presented.chain) + 1:
             issuers = [c for c in _named_issuers(path[-1], presented, anchors) if c not in path][:checks]
             checks -= len(issuers)
-            issuer = next((c for c in issuers if path[-1].was_signed_by(c)), None)
+            # A signature with a broken hash is not verified by the library; its maker is who it names.
+            broken = path[-1].signature_hash in _BROKEN_HASHES
+            issuer = next((c for c in issuers if broken or path[-1].was_signed_by(c)), None)
             if issuer is None:
                 break
             path.append(issuer)
@@ -260,9 +262,13 @@ def _closest(asked: str, names: tuple[str, ...]) -> str:
 
 def _alike(asked: str, name: str) -> int:
     """Characters the two share at their beginning and their end: linear, because the names are the peer's."""
-    begin = len(commonprefix([asked, name]))
-    end = len(commonprefix([asked[begin:][::-1], name[begin:][::-1]]))
-    return begin + end
+    begin = _shared(asked, name)
+    return begin + _shared(asked[begin:][::-1], name[begin:][::-1])
+
+
+def _shared(one: str, other: str) -> int:
+    """Length of the common beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _some(names: tuple[str, ...]) -> str:
@@ -367,11 +373,9 @@ def _purpose(case: _Case) -> _Problem | None:
     """RFC 5280 §4.2.1.3 and §4.2.1.12."""
     wanted = PURPOSES[case.presented.role].dotted_string
     for certificate in case.path:
-        if (
-            certificate.purposes is not None
-            and wanted not in certificate.purposes
-            and not _is_anchor(case, certificate)
-        ):
+        if certificate is not case.leaf and _is_anchor(case, certificate):
+            continue  # what an anchor may be used for is for those who trust it to say
+        if certificate.purposes is not None and wanted not in certificate.purposes:
             what = "this certificate" if certificate is case.leaf else f"certificates from {_cn(certificate.subject)}"
             return _wrong_purpose(
                 case, certificate, f"{what} may not be used for a {case.owner}", _purposes(certificate.purposes)
@@ -414,7 +418,7 @@ def _strength(case: _Case) -> _Problem | None:
             return _weak_key(case, certificate, "is too weak")
         if not affordable(certificate, case.presented.limits):
             return _weak_key(case, certificate, "has a size or an exponent that is not accepted")
-        if not _is_anchor(case, certificate) and certificate.signature_hash in ("md5", "sha1"):
+        if not _is_anchor(case, certificate) and certificate.signature_hash in _BROKEN_HASHES:
             return _Problem(
                 "weak-signature",
                 f"the certificate {_cn(certificate.subject)} is signed with {certificate.signature_hash.upper()},"
@@ -504,6 +508,7 @@ _PURPOSE_NAMES: Final = {
     "1.3.6.1.5.5.7.3.9": "OCSPSigning",
     "2.5.29.37.0": "anyExtendedKeyUsage",
 }
+_BROKEN_HASHES: Final = frozenset({"md5", "sha1"})
 _MOST_SIGNATURES: Final = 20
 _MOST_COMPARED: Final = 100
 _MOST_SHOWN: Final = 3

@@ -64,7 +64,7 @@ def matches(pattern: str, name: PeerName) -> bool:
     if not pattern.startswith("*."):
         return pattern == name.text
     parent = pattern[2:]
-    return "." in parent and "*" not in parent and name.text.partition(".")[2] == parent
+    return "." in parent and name.text.partition(".")[2] == parent
 
 
 def any_matches(patterns: Iterable[str], name: PeerName) -> bool:

@@ -79,19 +79,18 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
     if leaf in anchors.certificates and leaf.is_self_signed:
         return _trusted_itself(presented)
     extras = _worth_trying(presented)
+    known = {certificate.x509: certificate for certificate in (*anchors.certificates, *extras, leaf)}
     try:
-        found = _walk(presented, extras, anchors)
+        path = tuple(known[x509] for x509 in _walk(presented, extras, anchors))
     except Exception as error:
-        reason = printable(str(error)) or type(error).__name__
+        refusal = printable(str(error)) or type(error).__name__
     else:
-        known = {certificate.x509: certificate for certificate in (*anchors.certificates, *extras, leaf)}
-        path = tuple(known[x509] for x509 in found)
         if path[:1] != (leaf,) or path[-1] not in anchors.certificates:
             raise PathRefused("the path does not lead from the leaf to an anchor")
         if presented.name is not None and not any_matches(leaf.names, presented.name):
             raise PathRefused("the leaf does not have the name")
         return path
-    raise PathRefused(reason)
+    raise PathRefused(refusal)
 
 
 def _trusted_itself(presented: PresentedChain) -> tuple[Certificate, ...]:

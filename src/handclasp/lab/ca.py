@@ -18,7 +18,7 @@ from typing import Final, Literal, TypedDict, Unpack
 import cryptography.x509 as pyca
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
-from ..crypto.keys import DER, certificate_hash, encode_private, encode_public, generate
+from ..crypto.keys import DER, certificate_hash, encode_private, generate
 from ..crypto.signatures import KeyKind, PrivateKey, kind_of, schemes_for, sign
 from ..errors import ConfigError
 from ..identity import der as asn1
@@ -100,8 +100,8 @@ class CertificateAuthority:
         self._at = at
         self._key = generate(key_kind, bits=rsa_bits)
         subject = _subject(name)
-        builder = _ca_builder(subject, self._key, self._now(), path_length=None)
-        self.certificate = _signed(builder.issuer_name(subject), self._key, self._key)
+        builder = _ca_builder(subject, self._key, self._now() - _CA_EARLIER, _CA_DAYS, None)
+        self.certificate = _signed(builder.issuer_name(subject), self._key)
         self.root = self.certificate
         self._above: tuple[Certificate, ...] = ()
 
@@ -121,19 +121,28 @@ class CertificateAuthority:
         path_length: int | None = 0,
         permitted: Sequence[str] | None = None,
         excluded: Sequence[str] | None = None,
+        purposes: Sequence[str] | None = None,
+        ca: bool = True,
         key_kind: KeyKind = KeyKind.P256,
         rsa_bits: int = 2048,
         days: float = _CA_DAYS,
         not_before: datetime | None = None,
     ) -> CertificateAuthority:
-        """A CA below this one. `permitted` and `excluded` are name constraints: DNS names and IP networks."""
+        """A CA below this one.
+
+        `permitted` and `excluded` are name constraints: DNS names and IP networks. `purposes` is extKeyUsage, dotted.
+        `ca=False` makes a fault: a certificate that signs others without being a CA's.
+        """
         below = CertificateAuthority.__new__(CertificateAuthority)
         below._at, below.root = self._at, self.root
         below._key = generate(key_kind, bits=rsa_bits)
-        builder = _ca_builder(_subject(name), below._key, self._now(), path_length, days=days, not_before=not_before)
+        start = not_before or self._now() - _CA_EARLIER
+        builder = _ca_builder(_subject(name), below._key, start, days, path_length, ca=ca)
+        if purposes is not None:
+            builder = builder.add_extension(_extended_key_usage(purposes), critical=False)
         if permitted is not None or excluded is not None:
             builder = builder.add_extension(_constraints(permitted, excluded), critical=True)
-        below.certificate = _signed(self._issued_by_us(builder), self._key, below._key)
+        below.certificate = _signed(self._issued_by_us(builder), self._key)
         below._above = (below.certificate, *self._above)
         return below
 
@@ -151,7 +160,9 @@ class CertificateAuthority:
         kind = options.get("key_kind", KeyKind.P256)
         key = options.get("key") or generate(kind, bits=options.get("rsa_bits", 2048))
         builder = self._issued_by_us(_leaf_builder(names, options, key, self._now()))
-        leaf = _signed(builder, self._key, key, pss=kind is KeyKind.RSA_PSS)
+        leaf = _signed(builder, self._key)
+        if kind is KeyKind.RSA_PSS:
+            leaf = _as_pss(leaf, self._key)
         return (leaf, *(self._above if options.get("send_chain", True) else ())), key
 
     def _issued_by_us(self, builder: pyca.CertificateBuilder) -> pyca.CertificateBuilder:
@@ -170,7 +181,7 @@ def self_signed(*names: str, at: datetime | None = None, **options: Unpack[LeafO
     """A leaf that signed itself: nobody vouches for it. `send_chain` means nothing here."""
     key = options.get("key") or generate(options.get("key_kind", KeyKind.P256), bits=options.get("rsa_bits", 2048))
     builder = _leaf_builder(names, options, key, at or datetime.now(UTC))
-    leaf = _signed(builder.issuer_name(_subject(_common_name(names, options))), key, key)
+    leaf = _signed(builder.issuer_name(_subject(_common_name(names, options))), key)
     return Credential.from_objects([leaf], key)
 
 
@@ -189,8 +200,7 @@ def _leaf_builder(
         builder = builder.add_extension(_key_usage(key_usage), critical=True)
     purposes = options["eku"] if "eku" in options else _PURPOSES[options.get("usage", "server")]
     if purposes is not None:
-        usage = pyca.ExtendedKeyUsage([pyca.ObjectIdentifier(purpose) for purpose in purposes])
-        builder = builder.add_extension(usage, critical=False)
+        builder = builder.add_extension(_extended_key_usage(purposes), critical=False)
     if url := options.get("issuer_url"):
         place = pyca.UniformResourceIdentifier(url)
         access = pyca.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, place)
@@ -201,16 +211,10 @@ def _leaf_builder(
 
 
 def _ca_builder(
-    subject: pyca.Name,
-    key: PrivateKey,
-    now: datetime,
-    path_length: int | None,
-    *,
-    days: float = _CA_DAYS,
-    not_before: datetime | None = None,
+    subject: pyca.Name, key: PrivateKey, start: datetime, days: float, path_length: int | None, *, ca: bool = True
 ) -> pyca.CertificateBuilder:
-    builder = _builder(subject, key, not_before or now - timedelta(days=1), days)
-    builder = builder.add_extension(pyca.BasicConstraints(ca=True, path_length=path_length), critical=True)
+    builder = _builder(subject, key, start, days)
+    builder = builder.add_extension(pyca.BasicConstraints(ca, path_length if ca else None), critical=True)
     return builder.add_extension(_key_usage(("key_cert_sign", "crl_sign")), critical=True)
 
 
@@ -222,23 +226,23 @@ def _builder(subject: pyca.Name, key: PrivateKey, start: datetime, days: float) 
     return builder.add_extension(pyca.SubjectKeyIdentifier.from_public_key(public), critical=False)
 
 
-def _signed(builder: pyca.CertificateBuilder, ca_key: PrivateKey, key: PrivateKey, *, pss: bool = False) -> Certificate:
-    made = builder.sign(ca_key, certificate_hash(ca_key)).public_bytes(DER)
-    return Certificate.from_der(_as_pss(made, ca_key, key) if pss else made)
+def _signed(builder: pyca.CertificateBuilder, ca_key: PrivateKey) -> Certificate:
+    return Certificate.from_der(builder.sign(ca_key, certificate_hash(ca_key)).public_bytes(DER))
 
 
-def _as_pss(certificate: bytes, ca_key: PrivateKey, key: PrivateKey) -> bytes:
+def _as_pss(certificate: Certificate, ca_key: PrivateKey) -> Certificate:
     """The certificate with its RSA key declared as id-RSASSA-PSS (RFC 4055 §1.2), which the library cannot write."""
-    body, algorithm, _ = asn1.read(certificate).children()
-    plain = encode_public(key.public_key())
-    declared = asn1.write(asn1.SEQUENCE, _PSS_ALGORITHM + asn1.read(plain).children()[1].raw)
-    tbs = asn1.write(asn1.SEQUENCE, body.content.replace(plain, declared))
+    body, algorithm, _ = asn1.read(certificate.der).children()
+    key = asn1.read(certificate.spki).children()[1]
+    declared = asn1.write(asn1.SEQUENCE, _PSS_ALGORITHM + key.raw)
+    tbs = asn1.write(asn1.SEQUENCE, body.content.replace(certificate.spki, declared))
     kind = kind_of(ca_key.public_key())
     if kind is None or kind is KeyKind.RSA:
         raise ConfigError("an RSA-PSS leaf needs a lab CA with a key of another kind", remedy="use KeyKind.P256 for it")
     # Of every other kind the handshake's scheme and the certificate's signature algorithm are the same thing.
     signature = sign(ca_key, schemes_for(kind, 0)[0], tbs)
-    return asn1.write(asn1.SEQUENCE, tbs + algorithm.raw + asn1.write(_BIT_STRING, b"\0" + signature))
+    whole = tbs + algorithm.raw + asn1.write(_BIT_STRING, b"\0" + signature)
+    return Certificate.from_der(asn1.write(asn1.SEQUENCE, whole))
 
 
 def _common_name(names: Sequence[str], options: LeafOptions) -> str:
@@ -276,10 +280,15 @@ def _subtree(name: str) -> pyca.GeneralName:
         return pyca.DNSName(name)
 
 
+def _extended_key_usage(purposes: Sequence[str]) -> pyca.ExtendedKeyUsage:
+    return pyca.ExtendedKeyUsage([pyca.ObjectIdentifier(purpose) for purpose in purposes])
+
+
 def _key_usage(bits: Sequence[str]) -> pyca.KeyUsage:
     return pyca.KeyUsage(**{bit: bit in bits for bit in _KEY_USAGE_BITS})
 
 
+_CA_EARLIER: Final = timedelta(days=1)
 _EARLIER: Final = timedelta(hours=1)
 """How long before now a leaf begins: clocks differ."""
 

@@ -1,0 +1,178 @@
+"""Chains made to hurt: nothing but our own errors comes out, and never late."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import cryptography.x509 as pyca
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from handclasp.crypto.keys import certificate_hash
+from handclasp.errors import CertificateError
+from handclasp.identity.certificates import Certificate
+from handclasp.identity.diagnose import diagnose
+from handclasp.identity.names import peer_name
+from handclasp.identity.path import affordable, may_sign_certificates
+from handclasp.identity.roots import load
+from handclasp.identity.trust import PresentedChain, Role, TrustStore
+from handclasp.lab.ca import CertificateAuthority
+from handclasp.limits import Limits
+
+AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+BOUND = 0.05
+"""Seconds of processor time one hostile chain may cost; the clock of the process, so a busy machine does not matter."""
+
+
+@pytest.fixture(scope="module")
+def ca() -> CertificateAuthority:
+    return CertificateAuthority("bounded root", at=AT)
+
+
+def refuse(store: TrustStore, chain: list[Certificate], limits: Limits, name: str = "a.test") -> CertificateError:
+    """The refusal, which must come in time; the best of three, since a collection may fall into one."""
+    spent, errors = [], []
+    for _ in range(3):
+        started = time.process_time()
+        with pytest.raises(CertificateError) as caught:
+            store.verify(PresentedChain(tuple(chain), Role.SERVER, peer_name(name), AT, limits))
+        spent.append(time.process_time() - started)
+        errors.append(caught.value)
+    assert min(spent) < BOUND
+    return errors[0]
+
+
+def crossed(count: int, *, key: object = None, exponent: int = 65537, bits: int = 2048) -> list[Certificate]:
+    """Intermediates of one name, each of which seems to have issued all others and the leaf."""
+    signer = CertificateAuthority("twin", at=AT)
+    name = signer.certificate.x509.subject
+    number = rsa.RSAPublicNumbers(exponent, (1 << bits) - 159).public_key() if key is None else key
+    made = []
+    for serial in range(count):
+        builder = pyca.CertificateBuilder(name, name, number, serial + 1, AT, AT + timedelta(days=9))  # type: ignore[arg-type]
+        builder = builder.add_extension(pyca.BasicConstraints(ca=True, path_length=None), critical=True)
+        identifier = pyca.SubjectKeyIdentifier(bytes(20))
+        builder = builder.add_extension(identifier, critical=False)
+        builder = builder.add_extension(
+            pyca.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
+        )
+        signed = builder.sign(signer._key, certificate_hash(signer._key))
+        made.append(Certificate.from_der(signed.public_bytes(Encoding.DER)))
+    return made
+
+
+def leaf_of(name: str) -> Certificate:
+    return CertificateAuthority(name, at=AT).issue("a.test").leaf
+
+
+def test_a_hundred_intermediates_are_too_many(ca: CertificateAuthority) -> None:
+    error = refuse(ca.trust, [ca.issue("a.test").leaf, *crossed(100)], Limits())
+    assert error.code == "chain-too-long"
+
+
+def test_too_many_bytes(ca: CertificateAuthority) -> None:
+    chain = [ca.issue("a.test").leaf, *crossed(3)]
+    size = sum(len(certificate.der) for certificate in chain)
+    assert refuse(ca.trust, chain, Limits(certificate_message=size - 1)).code == "chain-too-long"
+
+
+@pytest.mark.parametrize(("bits", "exponent"), [(2048, 65537), (8192, 65537), (8192, (1 << 32) - 1)])
+def test_a_full_chain_of_twins(ca: CertificateAuthority, bits: int, exponent: int) -> None:
+    chain = [leaf_of("twin"), *crossed(15, bits=bits, exponent=exponent)]
+    refuse(ca.trust, chain, Limits(chain_length=16, certificate_message=256 * 1024))
+
+
+def test_twins_with_the_same_usable_key(ca: CertificateAuthority) -> None:
+    chain = [leaf_of("twin"), *crossed(15, key=ca.certificate.public_key)]
+    refuse(ca.trust, chain, Limits(chain_length=16))
+
+
+@pytest.mark.parametrize(
+    ("bits", "exponent", "good"),
+    [
+        (2048, 3, True),
+        (2048, (1 << 32) - 1, True),
+        (2048, (1 << 32) + 1, False),
+        (3000, (1 << 2999) + 1, False),
+        (8192, 65537, True),
+        (8200, 65537, False),
+        (2040, 65537, False),
+    ],
+)
+def test_rsa_keys_that_may_issue(bits: int, exponent: int, good: bool) -> None:
+    certificate = crossed(1, bits=bits, exponent=exponent)[0]
+    assert may_sign_certificates(certificate, Limits()) is good
+    assert affordable(certificate, Limits()) is (good or bits < 2048)
+
+
+def test_costly_keys_never_reach_the_verifier(ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def walk(presented: PresentedChain, extras: tuple[Certificate, ...], anchors: object) -> None:
+        seen.append(len(extras))
+        raise ValueError
+
+    monkeypatch.setattr("handclasp.identity.path._walk", walk)
+    good = ca.intermediate("good").certificate
+    costly = crossed(2, bits=3000, exponent=(1 << 2999) + 1)
+    chain = [leaf_of("twin"), *costly, good, good, ca.certificate]
+    with pytest.raises(CertificateError):
+        ca.trust.verify(PresentedChain(tuple(chain), Role.SERVER, peer_name("a.test"), AT))
+    assert seen == [1]
+
+
+def test_looking_for_the_reason_is_bounded_too(ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = [leaf_of("twin"), *crossed(15)]
+    left = chain[1:]
+    checked: list[Certificate] = []
+
+    def was_signed_by(self: Certificate, issuer: Certificate) -> bool:
+        checked.append(issuer)
+        return issuer == left[-1] and bool(left.pop())  # the last to be tried is always the one
+
+    monkeypatch.setattr(Certificate, "was_signed_by", was_signed_by)
+    presented = PresentedChain(tuple(chain), Role.SERVER, peer_name("a.test"), AT)
+    diagnose(presented, load(ca.trust.sources), "no path")
+    assert 15 <= len(checked) <= 20
+
+
+def test_thousands_of_names(ca: CertificateAuthority) -> None:
+    names = [f"{number}.x.test" for number in range(3000)]
+    constrained = ca.intermediate("nc", permitted=[f"{number}.y.test" for number in range(1500)])
+    chain = list(constrained.issue(*names, common_name="many").chain)
+    limits = Limits(certificate=65_536, certificate_message=256 * 1024)
+    assert refuse(ca.trust, chain, limits).code in ("name-mismatch", "name-constraint")
+    assert refuse(ca.trust, chain, limits, "7.x.test").code in ("name-constraint", "untrusted")
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_mutated_chains_are_refused_with_our_own_error(ca: CertificateAuthority, data: st.DataObject) -> None:
+    chain = _CHAIN.chain
+    which = data.draw(st.integers(0, len(chain) - 1))
+    der = bytearray(chain[which].der)
+    for _ in range(data.draw(st.integers(1, 3))):
+        der[data.draw(st.integers(0, len(der) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        mutated = Certificate.from_der(bytes(der))
+    except ValueError:
+        return
+    presented = tuple(mutated if index == which else certificate for index, certificate in enumerate(chain))
+    role = data.draw(st.sampled_from(Role))
+    name = peer_name(data.draw(st.sampled_from(["a.test", "b_.test", "192.0.2.7"]))) if role is Role.SERVER else None
+    try:
+        _ROOT.trust.verify(PresentedChain(presented, role, name, AT))
+    except CertificateError as error:
+        text = str(error)
+    else:
+        text = ""
+    assert text.isprintable()
+    assert bool(text) or presented == chain or mutated == chain[which]
+
+
+_ROOT = CertificateAuthority("mutation root", at=AT)
+_CHAIN = _ROOT.intermediate("mutation middle").issue("a.test", "b_.test", "192.0.2.7", usage="both")
