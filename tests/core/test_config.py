@@ -88,13 +88,14 @@ def test_a_client_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_server_that_cannot_work_is_refused(credential: Credential) -> None:
-    for wrong in (
+    mistakes: list[dict[str, Any]] = [
         {"credentials": []},
         {"credentials": [credential], "signature_schemes": [SignatureScheme.ED25519]},
         {"credentials": [credential], "unknown_names": "perhaps"},
-    ):
+    ]
+    for wrong in mistakes:
         with pytest.raises(ConfigError):
-            ServerConfig(**wrong)  # type: ignore[arg-type]
+            ServerConfig(**wrong)
     with pytest.raises(ConfigError):
         ClientAuth(verify=None)  # type: ignore[arg-type]
     assert ServerConfig(credentials=[credential], unknown_names="refuse").unknown_names is UnknownNames.REFUSE

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -656,7 +657,7 @@ def test_callbacks_that_return_junk_refuse_the_connection(
     client_config: ClientConfig, server_config: ServerConfig, junk: object
 ) -> None:
     class Junk:
-        def verify(self, presented: PresentedChain) -> object:
+        def verify(self, presented: PresentedChain) -> Any:
             return junk
 
     cases = [
@@ -740,13 +741,14 @@ def test_what_is_not_tls_is_named(words: bytes, said: str, client_config: Client
 def test_only_one_thread_at_a_time(client_config: ClientConfig, server_config: ServerConfig) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
-    def wait(_: object) -> None:
+    def wait(_: object) -> ServerConfig:
         inside.set()
         assert go_on.wait(10)
+        return server_config
 
     client = ClientConnection(client_config, "localhost")
     hello = client.data_to_send()
-    config = server_config.replace(choose=lambda hello: wait(hello) or server_config)
+    config = server_config.replace(choose=wait)
     server = ServerConnection(config)
     worker = threading.Thread(target=server.receive_data, args=(hello,))
     worker.start()

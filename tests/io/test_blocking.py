@@ -29,8 +29,8 @@ from handclasp import (
     ServerConfig,
     SignatureScheme,
     TLSSocket,
-    TrustStore,
     TruncatedError,
+    TrustStore,
     VerifiedPeer,
 )
 from handclasp.crypto.signatures import PublicKey

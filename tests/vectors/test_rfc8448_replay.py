@@ -29,7 +29,7 @@ from handclasp.wire.extensions import EncryptedExtensionsBlock
 from handclasp.wire.messages import MESSAGES, CertificateRequest, ClientHello, EncryptedExtensions, HelloRetryRequest
 from handclasp.wire.names import ContentType, ExtensionType, SignatureScheme
 
-from .rfc8448 import Record, Trace, load
+from .rfc8448 import Record, Side, Trace, load
 
 NAMES = ("simple-1rtt", "hello-retry-request", "client-authentication", "compatibility-mode")
 """All but §4, whose resumption with early data waits for sessions."""
@@ -72,7 +72,7 @@ class Accept:
         return VerifiedPeer(presented.chain, "it is in the RFC")
 
 
-def _credential(trace: Trace, side: str) -> Credential:
+def _credential(trace: Trace, side: Side) -> Credential:
     certificate = Certificate.from_der(trace.certificates[side])
     assert certificate.public_key is not None
     signature = trace.message(side, "CertificateVerify")[8:]

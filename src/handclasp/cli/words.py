@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from ..identity import der
 from ..identity.certificates import Certificate
-from ..rules import printable
+from ..identity.der import distinguished_name
 
 
 def number(value: int) -> str:
@@ -83,15 +82,4 @@ def common_name(name: str) -> str:
 
 def authority(name: bytes) -> str:
     """The common name of a distinguished name in DER, as certificate_authorities lists them."""
-    try:
-        for relative in reversed(der.read(name).children()):
-            for attribute in relative.children():
-                kind, value = attribute.children()[:2]
-                if kind.raw == _COMMON_NAME:
-                    return printable(value.content.decode("utf-8", "replace"), 60)
-    except (ValueError, IndexError):
-        pass
-    return f"a name of {len(name)} bytes"
-
-
-_COMMON_NAME = bytes.fromhex("0603550403")
+    return common_name(distinguished_name(name))

@@ -22,7 +22,6 @@ from ..errors import ConfigError
 from ..limits import MAX_NAME, Limits
 from ..rules import CERTIFICATE_MALFORMED, CHAIN_TOO_LONG, PeerFault, printable, require
 from ..wire.names import SignatureScheme
-from . import der as asn1
 from .pem import CERTIFICATE_LABELS, blocks, encode, is_pem
 
 
@@ -40,7 +39,7 @@ class Certificate:
     """Distinguished name in the form of RFC 4514, `CN=example.com`; empty when there is none."""
     issuer: str
     subject_der: bytes
-    """The subject's DER, exactly as it stands: what certificate_authorities lists (RFC 8446 §4.2.4)."""
+    """The subject in DER: what certificate_authorities lists (RFC 8446 §4.2.4)."""
     issuer_der: bytes
     serial: int
     """Never negative."""
@@ -58,10 +57,8 @@ class Certificate:
     """Bits of an RSA modulus or a curve; the size of the encoded key for kinds that have one size; 0 when unknown."""
     key_description: str
     """The key in words: `EC P-256`, `RSA 2048`."""
-    spki: bytes
-    """subjectPublicKeyInfo, DER, as the certificate holds it."""
     schemes: tuple[SignatureScheme, ...]
-    """What its key may sign a TLS 1.3 handshake with, best first, within the parameters of an id-RSASSA-PSS key."""
+    """What its key may sign a TLS 1.3 handshake with, best first."""
     signature_hash: str | None
     """The hash of the certificate's own signature, as hashlib names it; None when the algorithm has no single one."""
     is_ca: bool
@@ -193,35 +190,33 @@ def _parse_received(index: int, der: bytes) -> Certificate:
 
 def _read(der: bytes) -> Certificate:
     """Everything a `Certificate` holds. Raises whatever the library raises."""
-    serial = asn1.serial_number(der)
-    if serial > 0:
-        return _collect(der, serial)
-    if serial < 0:
-        raise ValueError("the serial number is negative")
-    # RFC 5280 §4.1.2.2 forbids zero, and well-known roots have it: the library warns each time, to nobody's use.
-    # Filters of warnings belong to the process, so only one thread at a time changes them.
+    if _SERIAL_ZERO not in der[:32]:
+        return _collect(der)
+    # RFC 5280 §4.1.2.2 forbids a serial number of zero, and well-known roots have it: the library warns each time, to
+    # nobody's use. Filters of warnings belong to the process, so only one thread at a time changes them.
     with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _collect(der, serial)
+        return _collect(der)
 
 
-def _collect(der: bytes, serial: int) -> Certificate:
+def _collect(der: bytes) -> Certificate:
     x509 = pyca.load_der_x509_certificate(der)
+    if x509.serial_number < 0:
+        raise ValueError("the serial number is negative")
     extensions = {type(extension.value): extension.value for extension in x509.extensions}
     san = _extension(extensions, pyca.SubjectAlternativeName)
     basic = _extension(extensions, pyca.BasicConstraints)
     usage = _extension(extensions, pyca.KeyUsage)
     extended = _extension(extensions, pyca.ExtendedKeyUsage)
-    issuer, subject, spki = asn1.names_and_key(x509.tbs_certificate_bytes)
-    key = _read_key(x509, spki)
+    key = _read_key(x509)
     return Certificate(
         der=bytes(der),
         x509=x509,
         subject=printable(x509.subject.rfc4514_string()),
         issuer=printable(x509.issuer.rfc4514_string()),
-        subject_der=subject.raw,
-        issuer_der=issuer.raw,
-        serial=serial,
+        subject_der=x509.subject.public_bytes(),
+        issuer_der=x509.issuer.public_bytes(),
+        serial=x509.serial_number,
         names=_names(san) if san else (),
         not_before=x509.not_valid_before_utc,
         not_after=x509.not_valid_after_utc,
@@ -229,7 +224,6 @@ def _collect(der: bytes, serial: int) -> Certificate:
         key_kind=key.kind,
         key_bits=key.bits,
         key_description=key.description,
-        spki=key.spki,
         schemes=key.schemes,
         signature_hash=_signature_hash(x509),
         is_ca=basic is not None and basic.ca,
@@ -252,11 +246,10 @@ class _Key:
     kind: KeyKind | None
     bits: int
     description: str
-    spki: bytes
     schemes: tuple[SignatureScheme, ...]
 
 
-def _read_key(x509: pyca.Certificate, field: asn1.Element) -> _Key:
+def _read_key(x509: pyca.Certificate) -> _Key:
     """A key nobody can use is no error here: only a leaf's key must be usable."""
     oid = x509.public_key_algorithm_oid
     pss = oid == PublicKeyAlgorithmOID.RSASSA_PSS
@@ -267,14 +260,11 @@ def _read_key(x509: pyca.Certificate, field: asn1.Element) -> _Key:
     kind = kind_of(key, pss=pss)
     bits = int(getattr(key, "key_size", 0)) or 8 * _RAW_SIZES.get(kind, 0)
     schemes = schemes_for(kind, bits) if kind else ()
-    if pss and (only := asn1.pss_hash(field)):
-        schemes = tuple(scheme for scheme in schemes if scheme.label.endswith(only))
     return _Key(
         public_key=key if kind and isinstance(key, PublicKey) else None,
         kind=kind,
         bits=bits,
         description=_key_description(key, kind, bits, oid.dotted_string),
-        spki=field.raw,
         schemes=schemes,
     )
 
@@ -326,4 +316,6 @@ _RAW_SIZES: Final[dict[KeyKind | None, int]] = {
     KeyKind.MLDSA87: 2592,
 }
 _MOST_URLS: Final = 4
+_SERIAL_ZERO: Final = bytes.fromhex("a003020102020100")
+"""How a certificate of version 3 with the serial number 0 begins, inside its two outer headers (RFC 5280 §4.1)."""
 _WARNINGS: Final = threading.Lock()

@@ -18,12 +18,12 @@ from typing import Final, Literal, TypedDict, Unpack
 import cryptography.x509 as pyca
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
-from ..crypto.keys import DER, certificate_hash, encode_private, generate
+from ..crypto.keys import DER, certificate_hash, encode_private, encode_public, generate
 from ..crypto.signatures import KeyKind, PrivateKey, kind_of, schemes_for, sign
 from ..errors import ConfigError
-from ..identity import der as asn1
 from ..identity.certificates import Certificate
 from ..identity.credentials import Credential
+from ..identity.der import BIT_STRING, SEQUENCE, element
 from ..identity.names import peer_name
 from ..identity.pem import encode
 from ..identity.trust import TrustStore
@@ -232,17 +232,18 @@ def _signed(builder: pyca.CertificateBuilder, ca_key: PrivateKey) -> Certificate
 
 def _as_pss(certificate: Certificate, ca_key: PrivateKey) -> Certificate:
     """The certificate with its RSA key declared as id-RSASSA-PSS (RFC 4055 §1.2), which the library cannot write."""
-    body, algorithm, _ = asn1.read(certificate.der).children()
-    key = asn1.read(certificate.spki).children()[1]
-    declared = asn1.write(asn1.SEQUENCE, _PSS_ALGORITHM + key.raw)
-    tbs = asn1.write(asn1.SEQUENCE, body.content.replace(certificate.spki, declared))
     kind = kind_of(ca_key.public_key())
-    if kind is None or kind is KeyKind.RSA:
+    if kind is None or kind is KeyKind.RSA or certificate.public_key is None:
         raise ConfigError("an RSA-PSS leaf needs a lab CA with a key of another kind", remedy="use KeyKind.P256 for it")
-    # Of every other kind the handshake's scheme and the certificate's signature algorithm are the same thing.
+    plain = encode_public(certificate.public_key)
+    declared = element(SEQUENCE, plain[_HEADER:].replace(_RSA_ALGORITHM, _PSS_ALGORITHM, 1))
+    old, x509 = certificate.x509.tbs_certificate_bytes, certificate.x509
+    tbs = element(SEQUENCE, old[_HEADER:].replace(plain, declared, 1))
+    # what stands between the signed part and the signature is the algorithm, which stays as it is
+    algorithm = certificate.der[_HEADER + len(old) : -len(element(BIT_STRING, b"\0" + x509.signature))]
+    # of every kind but RSA the handshake's scheme and the certificate's signature algorithm are the same thing
     signature = sign(ca_key, schemes_for(kind, 0)[0], tbs)
-    whole = tbs + algorithm.raw + asn1.write(_BIT_STRING, b"\0" + signature)
-    return Certificate.from_der(asn1.write(asn1.SEQUENCE, whole))
+    return Certificate.from_der(element(SEQUENCE, tbs + algorithm + element(BIT_STRING, b"\0" + signature)))
 
 
 def _common_name(names: Sequence[str], options: LeafOptions) -> str:
@@ -292,7 +293,9 @@ _CA_EARLIER: Final = timedelta(days=1)
 _EARLIER: Final = timedelta(hours=1)
 """How long before now a leaf begins: clocks differ."""
 
-_BIT_STRING: Final = 0x03
+_HEADER: Final = 4
+"""Tag and length in front of 256 bytes to 64 KiB of DER: of every RSA key and certificate made here."""
+_RSA_ALGORITHM: Final = bytes.fromhex("300d06092a864886f70d0101010500")
 _PSS_ALGORITHM: Final = bytes.fromhex("300b06092a864886f70d01010a")
 _SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH.dotted_string
 _CLIENT: Final = ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string
