@@ -207,7 +207,16 @@ def test_nothing_outside_belongs_into_the_protocol() -> None:
 
 
 def test_the_import_checks_can_fail() -> None:
-    text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\ndef f():\n    from ..rules import X\n    import b.c\n"
+    text = "\n".join(
+        (
+            "from typing import TYPE_CHECKING",
+            "if TYPE_CHECKING:",
+            "    import a",
+            "def f():",
+            "    from ..rules import X",
+            "    import b.c",
+        )
+    )
     source = Source(ROOT / "wire" / "made_up.py", "wire.made_up", ast.parse(text), text)
     assert [(found.module, found.ours) for found in source.imports] == [
         ("typing", False),
@@ -219,8 +228,7 @@ def test_the_import_checks_can_fail() -> None:
 
 def test_importing_the_package_pulls_in_little() -> None:
     code = (
-        "import sys; before = set(sys.modules); import handclasp;"
-        "print('\\n'.join(sorted(set(sys.modules) - before)))"
+        "import sys; before = set(sys.modules); import handclasp;print('\\n'.join(sorted(set(sys.modules) - before)))"
     )
     paths = os.pathsep.join([str(ROOT.parent), os.environ.get("PYTHONPATH", "")])
     run = subprocess.run(
@@ -348,7 +356,7 @@ SECTIONS_OF_RFC_8446 = frozenset(
     4.4.2 4.4.2.1 4.4.2.2 4.4.2.3 4.4.2.4 4.4.3 4.4.4 4.5 4.6 4.6.1 4.6.2 4.6.3 5 5.1 5.2 5.3 5.4 5.5 6 6.1 6.2 7 7.1
     7.2 7.3 7.4 7.4.1 7.4.2 7.5 8 8.1 8.2 8.3 9 9.1 9.2 9.3 10 11 12 A A.1 A.2 B B.1 B.2 B.3 B.3.1 B.3.1.1 B.3.1.2
     B.3.1.3 B.3.1.4 B.3.2 B.3.3 B.3.4 B.4 C C.1 C.2 C.3 C.4 C.5 D D.1 D.2 D.3 D.4 D.5 E E.1 E.2 E.3 E.4 E.5 E.6
-    """.split()
+    """.split()  # noqa: SIM905 - a table of contents, not a list
 )
 
 _SECTION = r"§[0-9A-F](?:\d|\.\d)*"

@@ -699,7 +699,12 @@ def test_errors_are_sticky_and_cost_one_alert(pair: Pair) -> None:
         pair.server.receive_data(bytes(damaged))
     assert caught.value.alert is Alert.BAD_RECORD_MAC
     assert caught.value.section == "RFC 8446 §5.2"
-    for call in (lambda: pair.server.send(b"x"), lambda: pair.server.receive_data(b""), pair.server.receive_eof):
+    calls: list[Callable[[], None]] = [
+        lambda: pair.server.send(b"x"),
+        lambda: pair.server.receive_data(b""),
+        pair.server.receive_eof,
+    ]
+    for call in calls:
         with pytest.raises(HandshakeError) as again:
             call()
         assert again.value is caught.value

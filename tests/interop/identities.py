@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -59,10 +57,15 @@ class Identities:
         self.root_file = folder / "root.pem"
         self.root_file.write_bytes(authority.pem())
         self._folder = folder
-        self.of: Callable[..., Identity] = lru_cache(maxsize=None)(self._make)
-        """`of(kind, name)`: a leaf with a key of this kind for this name; localhost's leaves have 127.0.0.1 as well."""
+        self._made: dict[tuple[KeyKind, str], Identity] = {}
 
-    def _make(self, kind: KeyKind = KeyKind.P256, name: str = NAME) -> Identity:
+    def of(self, kind: KeyKind = KeyKind.P256, name: str = NAME) -> Identity:
+        """The leaf with a key of this kind for this name; localhost's leaves have 127.0.0.1 as well."""
+        if (kind, name) not in self._made:
+            self._made[kind, name] = self._make(kind, name)
+        return self._made[kind, name]
+
+    def _make(self, kind: KeyKind, name: str) -> Identity:
         names = (name, "127.0.0.1") if name == NAME else (name,)
         pair = self.authority.issue_pem(*names, key_kind=kind, usage="both")
         chain_file = self._folder / f"{name}-{kind.name}.pem"
@@ -75,11 +78,9 @@ class Identities:
 def _as_pss(key: bytes) -> bytes:
     """An RSA key declared as id-RSASSA-PSS (RFC 5958 §2): OpenSSL wants key and certificate to be of one type."""
     (block,) = pem.blocks(key)
-    version, algorithm, private, *_ = der.read(block.der).children()
-    if algorithm.content.endswith(_RSASSA_PSS):
-        return key
-    declared = der.write(der.SEQUENCE, _RSASSA_PSS)
-    return pem.encode("PRIVATE KEY", der.write(der.SEQUENCE, version.raw + declared + private.raw))
+    content = block.der[4:]  # behind a header that says more than 255 bytes, as for every RSA key
+    return pem.encode("PRIVATE KEY", der.element(der.SEQUENCE, content.replace(_RSA, _RSASSA_PSS, 1)))
 
 
-_RSASSA_PSS: Final = bytes.fromhex("06092a864886f70d01010a")
+_RSA: Final = bytes.fromhex("300d06092a864886f70d0101010500")
+_RSASSA_PSS: Final = bytes.fromhex("300b06092a864886f70d01010a")

@@ -77,9 +77,7 @@ def test_client_agrees_on(
     suite: CipherSuite, group: NamedGroup, scheme: SignatureScheme, identities: Identities
 ) -> None:
     theirs = StdlibPeer(stdlib_server(identities.of(CLASSIC_SCHEMES[scheme]), group=GROUPS[group]))
-    config = ClientConfig(
-        trust=identities.trust, cipher_suites=[suite], signature_schemes=[scheme], key_shares=[group]
-    )
+    config = ClientConfig(trust=identities.trust, cipher_suites=[suite], signature_schemes=[scheme], key_shares=[group])
     meeting = shake(ClientConnection(config, NAME), theirs)
     info = meeting.ours.info
     assert theirs.cipher_suite == str(info.cipher_suite) == str(suite)

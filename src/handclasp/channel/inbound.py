@@ -82,6 +82,7 @@ class Inbound:
             type_, content = opened
             self._count(type_, content)
             if type_ is ContentType.CHANGE_CIPHER_SPEC:
+                rules.require(record[0] == type_, rules.RECORD_TYPE, f"{type_} inside a protected record")
                 continue
             if len(self.handshake) and type_ is not ContentType.HANDSHAKE and type_ is not ContentType.ALERT:
                 raise PeerFault(rules.RECORD_INTERLEAVED, f"a record of {type_}")

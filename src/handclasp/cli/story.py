@@ -6,8 +6,8 @@ Read from a recording of either side; every line stands for an event that happen
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
+from ..alerts import Alert
 from ..codes import Code, is_grease
 from ..trace import DataMoved, Direction, Epoch, KeysChanged, MessageMoved, Subject
 from ..wire.explain import Field, explain_message
@@ -94,8 +94,6 @@ def named(moved: MessageMoved) -> str:
     if moved.type is ContentType.CHANGE_CIPHER_SPEC:
         return "ChangeCipherSpec"
     if moved.type is ContentType.ALERT:
-        from ..alerts import Alert
-
         return f"alert {Alert(moved.message[1])}"
     cls = declared(moved.message)
     return str(HandshakeType(moved.message[0])) if cls is None else cls.__name__
@@ -134,14 +132,14 @@ def _meaning(recording: Recording, moved: MessageMoved, found: HandshakeMessage)
         case CertificateVerify():
             # Received, it is worth a ✓ only if the signature was right: that is when the scheme is noted.
             subject = Subject.SIGNATURE_SCHEME if _is_from_server(recording, moved) else Subject.CLIENT_SIGNATURE_SCHEME
-            return f"{_passed(received and recording.chosen(subject) is not None)}it owns the key: {found.algorithm}"
+            return f"{_passed(received and recording.chosen(subject) is not None)}it owns the key"
         case Finished():
             return f"{_passed(received and recording.established)}nothing was altered"
         case NewSessionTicket():
-            return f"a ticket, good for {timedelta(seconds=found.ticket_lifetime)} h"
+            return f"a ticket, good for {found.ticket_lifetime / 3600:g} h"
         case KeyUpdate():
             wants = found.request_update is KeyUpdateRequest.UPDATE_REQUESTED
-            return "new keys from here; you too, please" if wants else "new keys from here"
+            return "new keys; you too, please" if wants else "new keys"
     return ""
 
 

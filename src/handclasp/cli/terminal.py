@@ -101,6 +101,12 @@ def wrapped(text: str, indent: str = "  ", hanging: str | None = None) -> list[s
     return textwrap.wrap(text, WIDTH - 2, initial_indent=indent, subsequent_indent=following, break_on_hyphens=False)
 
 
+def row(label: str, value: str, look: Look) -> list[str]:
+    """A fact in two columns, folded in the second."""
+    first, *others = textwrap.wrap(value, WIDTH - 2 - _LABEL, break_on_hyphens=False) or [""]
+    return [f"  {look.dim(label.ljust(_LABEL - 2))}{first}", *(" " * _LABEL + other for other in others)]
+
+
 def clipped(text: str, most: int) -> str:
     """At most `most` characters."""
     return text if len(text) <= most else text[: max(0, most - 1)] + "…"
@@ -124,6 +130,9 @@ def _wants_colour(stream: TextIO, colour: str, environment: Mapping[str, str]) -
         return True
     return stream.isatty() and environment.get("TERM") != "dumb"
 
+
+_LABEL: Final = 16
+"""Columns of a fact's label, with its margin."""
 
 _ASCII: Final = str.maketrans(
     {

@@ -1,0 +1,83 @@
+"""`handclasp`: finds the command, runs it, and turns what ends it into an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+
+from .options import Parser, meant
+from .terminal import is_closed_pipe
+
+COMMANDS = {
+    "demo": ("demo", "one connection on this machine, told in seven steps"),
+    "connect": ("connect example.com", "one handshake, told plainly"),
+    "serve": ("serve ./site", "HTTPS for a folder, nothing to set up"),
+}
+"""Each is a module of this package, imported when it is asked for."""
+
+INTERRUPTED, CLOSED_PIPE, BUG = 130, 141, 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line. Returns the exit code: 0 done, 2 wrong usage, others by what stopped it."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if isinstance(error, OSError) and is_closed_pipe(error):
+            return CLOSED_PIPE
+        return _report(error)
+
+
+def _run(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else ""
+    if name in COMMANDS:
+        parser = Parser(f"handclasp {name}")
+        command = importlib.import_module(f".{name}", __package__)
+        command.configure(parser)
+        code: int = command.run(parser.read(arguments[1:]))
+        sys.stdout.flush()
+        return code
+    if name == "--version":
+        print(f"handclasp {_version()}")
+        return 0
+    if name in ("", "-h", "--help", "help"):
+        print(_overview())
+        return 0
+    what = "option" if name.startswith("-") else "command"
+    near = meant(name, [*COMMANDS, "--help", "--version"])
+    print(f"handclasp: unknown {what} {name!a}{near}\n(see handclasp --help)", file=sys.stderr)
+    return 2
+
+
+def _overview() -> str:
+    lines = [f"    {usage:<24}{summary}" for usage, summary in COMMANDS.values()]
+    return "\n".join(["handclasp  TLS you can see", "", *lines, "", "  handclasp COMMAND --help"])
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("handclasp")
+    except PackageNotFoundError:
+        return "(not installed: run from its source)"
+
+
+def _report(error: Exception) -> int:
+    """A bug of ours: keep its traceback in a file, and say where."""
+    with tempfile.NamedTemporaryFile("w", prefix="handclasp-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    print(f"handclasp failed: {type(error).__name__}. This is a bug; its report is in {file.name}", file=sys.stderr)
+    return BUG
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""The accepted language of every script, against what is written down in `golden/`.
+
+The files are made by the scripts themselves: `HANDCLASP_REGENERATE=1 pytest tests/machine` writes them anew. A change
+in them is a change of the protocol: read it as one.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from handclasp.wire.messages import MESSAGES
+from machine.derive import STAND_INS, Machine, State, checks_replaced, diagram, listing, machines
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def _file(machine: Machine, suffix: str) -> Path:
+    return GOLDEN / f"{machine.name.replace(' ', '-')}.{suffix}"
+
+
+def _states(root: State) -> list[State]:
+    found = [root]
+    for state in found:
+        found += state.next.values()
+    return found
+
+
+@pytest.fixture(scope="module", params=machines(), ids=lambda machine: machine.name.replace(" ", "-"))
+def machine(request: pytest.FixtureRequest) -> Machine:
+    chosen: Machine = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def root(machine: Machine) -> State:
+    with checks_replaced():
+        return machine.explore()
+
+
+def test_every_message_has_a_stand_in() -> None:
+    assert set(STAND_INS) == set(MESSAGES)
+
+
+@pytest.mark.parametrize("suffix", ["txt", "mmd"])
+def test_the_language_is_the_one_written_down(machine: Machine, root: State, suffix: str) -> None:
+    written = listing(root) if suffix == "txt" else diagram(root)
+    path = _file(machine, suffix)
+    if os.environ.get("HANDCLASP_REGENERATE"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(written, encoding="ascii")
+    assert path.read_text(encoding="ascii") == written, (
+        "HANDCLASP_REGENERATE=1 writes it anew: read the difference first"
+    )
+
+
+def test_nothing_else_is_written_down() -> None:
+    expected = {_file(machine, suffix).name for machine in machines() for suffix in ("txt", "mmd")}
+    assert {path.name for path in GOLDEN.iterdir()} == expected
+
+
+def test_nobody_is_established_without_a_finished(root: State) -> None:
+    """And a client not without the server's Certificate, CertificateVerify and EncryptedExtensions, in this order."""
+    for state in _states(root):
+        if not state.established:
+            continue
+        messages = [name.split("(")[0] for name in state.path]
+        assert "Finished" in messages
+        if "ServerHello" in messages:
+            order = ["ServerHello", "EncryptedExtensions", "Certificate", "CertificateVerify", "Finished"]
+            places = [messages.index(name) for name in order]
+            assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", ["server that asks for a certificate", "server that requires a certificate"])
+def test_a_server_that_asks_gets_a_proof_with_each_certificate(name: str) -> None:
+    (machine,) = (machine for machine in machines() if machine.name == name)
+    with checks_replaced():
+        endings = {state.path for state in _states(machine.explore()) if state.established}
+    assert endings
+    for path in endings:
+        shown = "Certificate" in path
+        assert shown or "Certificate(empty)" in path
+        assert ("CertificateVerify" in path) is shown
+        assert shown or "asks" in name
+
+
+def test_a_second_retry_is_out_of_order(root: State) -> None:
+    for state in _states(root):
+        if "HelloRetryRequest" in state.path:
+            assert "HelloRetryRequest" not in {cls.__name__ for cls in state.due}
+        if sum(name.startswith("ClientHello") for name in state.path) == 2:
+            assert "ClientHello" not in {cls.__name__ for cls in state.due}
+
+
+def test_each_state_takes_few_things(root: State) -> None:
+    """Where two messages may come there is a reason in the RFC; where three may, there is a mistake."""
+    assert all(1 <= len(state.due) <= 2 for state in _states(root) if not state.refused)
+
+
+def test_what_comes_after_the_handshake_never_changes(machine: Machine) -> None:
+    with checks_replaced():
+        root = machine.explore(after_handshake=3)
+    due = {state.due for state in _states(root) if state.established}
+    assert len(due) == 1
+    assert max(len(state.path) for state in _states(root)) >= 5
