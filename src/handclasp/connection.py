@@ -66,7 +66,6 @@ class Connection:
     __slots__ = (
         "_after",
         "_close_received",
-        "_close_sent",
         "_config",
         "_error",
         "_established",
@@ -100,7 +99,6 @@ class Connection:
         self._established: Established | None = None
         self._events: list[Event] = []
         self._error: TLSError | None = None
-        self._close_sent = False
         self._close_received = False
         self._post_handshake = 0
         self._warnings = 0
@@ -159,9 +157,9 @@ class Connection:
     def close(self) -> None:
         """Say close_notify: we send no more. The peer may go on until it says so too (RFC 8446 §6.1)."""
         with self._exclusive():
-            if self._close_sent or self._error is not None:
+            if self._outbound.closed or self._error is not None:
                 return
-            self._close_sent = True
+            self._outbound.closed = True
             if self._established is None:
                 self._outbound.alert(AlertLevel.WARNING, Alert.USER_CANCELED)
             self._outbound.alert(AlertLevel.WARNING, Alert.CLOSE_NOTIFY)
@@ -303,7 +301,7 @@ class Connection:
                 self._events.append(Data(content))
             if self._inbound_trace:
                 self._inbound_trace(DataMoved(Direction.RECEIVED, len(content)))
-            if self._inbound.worn() and not self._close_sent:
+            if self._inbound.worn() and not self._outbound.closed:
                 update_write_keys(self._peer, KeyUpdateRequest.UPDATE_REQUESTED)
         else:
             raise PeerFault(rules.RECORD_TYPE, f"type {int(type_)} inside a protected record")
@@ -395,8 +393,8 @@ class Connection:
         self._script.close()
         if error.alert is None and not isinstance(error, (AlertReceived, TruncatedError)):
             error.alert = Alert.INTERNAL_ERROR
-        if error.alert is not None and not error.alert_received and not self._close_sent:
-            self._close_sent = True
+        if error.alert is not None and not error.alert_received and not self._outbound.closed:
+            self._outbound.closed = True
             with suppress(CallbackError):  # the trace or the padding policy again: the peer goes without an alert
                 self._outbound.alert(AlertLevel.FATAL, error.alert)
 
@@ -426,7 +424,7 @@ class Connection:
 
     def _require_writable(self) -> None:
         self._require_established()
-        if self._close_sent:
+        if self._outbound.closed:
             raise ConnectionClosed("the connection was closed on this side")
 
 

@@ -96,8 +96,8 @@ class StdlibPeer(Foreign):
         super().__init__()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         # There is no public way to see the messages; `_msg_callback` is what the library's own debugging uses.
-        vars_of: Any = context
-        vars_of._msg_callback = self._listen
+        internals: Any = context
+        internals._msg_callback = self._listen
         server_side = context.protocol is ssl.PROTOCOL_TLS_SERVER
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
         self._advance()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import queue
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,10 +35,35 @@ MEBIBYTE: Final = 1 << 20
 
 def tool(name: str) -> str:
     """The path of a program; the test is skipped where there is none."""
-    path = shutil.which(name)
+    # a package of Python's may bring the program along, beside its interpreter
+    path = shutil.which(name) or shutil.which(name, path=Path(sys.executable).parent)
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
+
+
+@contextmanager
+def once_a_run(factory: pytest.TempPathFactory, name: str) -> Generator[Path, None, None]:
+    """A folder that all workers of one run share, for one of them at a time: who finds it empty fills it."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / name
+    folder.mkdir(exist_ok=True)
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def build(*command: str | Path, environment: Mapping[str, str] | None = None) -> None:
+    """Run a compiler; the test is skipped when it is not up to it."""
+    parts = [str(part) for part in command]
+    # the first time, Go compiles its own library too
+    built = subprocess.run(
+        parts, env={**os.environ, **(environment or {})}, capture_output=True, timeout=100, check=False
+    )
+    if built.returncode:
+        pytest.skip(f"{parts[0]} cannot build the peer: {built.stderr.decode()[-500:]}")
 
 
 def digits(size: int) -> bytes:

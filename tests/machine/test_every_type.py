@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from handclasp import ClientAuth, NamedGroup, TLSError, rules
 from handclasp.connection import Connection
 from handclasp.handshake.script import Peer
-from handclasp.lab.faults import framed, inject
+from handclasp.lab.faults import framed
 from handclasp.wire.names import ContentType, HandshakeType
 from rules.stage import Stage, authority, carry, client_credential, record
 

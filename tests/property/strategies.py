@@ -1,9 +1,9 @@
-"""Strategies that follow the declarations of the wire: every value a codec can carry, and bytes that are nearly right."""
+"""Strategies that follow the declarations of the wire: every value a codec can carry, and nearly right bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -38,7 +38,7 @@ def values(codec: Codec[Any]) -> st.SearchStrategy[Any]:
             return st.integers(0, (1 << 8 * size) - 1)
         case CodePoint(registry=registry, size=size):
             anything = st.integers(0, (1 << 8 * size) - 1).map(registry)
-            return st.sampled_from(list(registry)) | anything
+            return st.sampled_from(list(registry.__members__.values())) | anything
         case Opaque(least=least, most=most):
             usual = st.binary(min_size=least, max_size=min(most, least + MOST_BYTES))
             return usual | st.just(b"\xff" * min(most, 700))
@@ -89,7 +89,7 @@ def _unknown(codec: Extensions[Any]) -> st.SearchStrategy[dict[ExtensionType, by
 
 @st.composite
 def _block(draw: st.DrawFn, codec: Extensions[Any]) -> Any:
-    names = {name: part for name, part in codec.by_type.values()}
+    names = dict(codec.by_type.values())
     chosen = draw(st.sets(st.sampled_from(sorted(names)), max_size=5)) if names else set()
     fields = {name: draw(values(names[name])) for name in sorted(chosen)}
     unknown = draw(_unknown(codec))
@@ -115,8 +115,6 @@ def messages(cls: type[HandshakeMessage]) -> st.SearchStrategy[HandshakeMessage]
 
 
 # --- bytes that are nearly right --------------------------------------------------------------------------------------
-
-Mutation = Callable[[bytes], bytes]
 
 
 @st.composite
@@ -152,4 +150,4 @@ def cut(draw: st.DrawFn, data: bytes, most: int = 12) -> list[bytes]:
     """The bytes in pieces, cut anywhere."""
     at = sorted(draw(st.lists(st.integers(0, len(data)), max_size=most)))
     edges = [0, *at, len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]

@@ -10,7 +10,7 @@ from handclasp.rules import PeerFault
 from handclasp.wire.codec import Extensions, decode, encode
 from handclasp.wire.explain import explain_message
 from handclasp.wire.messages import HEADER_SIZE, MESSAGES, HandshakeMessage
-from handclasp.wire.records import ALERT_MESSAGE, RECORD_HEADER
+from handclasp.wire.records import ALERT_MESSAGE, RECORD_HEADER, AlertMessage, RecordHeader
 from property.profiles import examples
 from property.strategies import messages, mutated, values
 
@@ -103,6 +103,6 @@ def test_an_explanation_leaves_no_byte_out(cls: type[HandshakeMessage], data: st
 
 @given(header=values(RECORD_HEADER), alert=values(ALERT_MESSAGE))
 @examples(60)
-def test_the_small_structures(header: object, alert: object) -> None:
-    assert decode(RECORD_HEADER, encode(RECORD_HEADER, header)) == header  # type: ignore[arg-type]
-    assert decode(ALERT_MESSAGE, encode(ALERT_MESSAGE, alert)) == alert  # type: ignore[arg-type]
+def test_the_small_structures(header: RecordHeader, alert: AlertMessage) -> None:
+    assert decode(RECORD_HEADER, encode(RECORD_HEADER, header)) == header
+    assert decode(ALERT_MESSAGE, encode(ALERT_MESSAGE, alert)) == alert

@@ -75,8 +75,12 @@ class Stage:
         **changes: Any,
     ) -> ClientConnection:
         events: list[TraceEvent] = []
-        usual: dict[str, Any] = {"trust": authority().trust, "groups": [NamedGroup.X25519]}
-        config = ClientConfig(trace=events.append, **{**usual, **changes})
+        usual: dict[str, Any] = {
+            "trust": authority().trust,
+            "groups": [NamedGroup.X25519],
+            "trace": events.append,
+        }
+        config = ClientConfig(**{**usual, **changes})
         made = _speaking(misbehaving(ClientConnection, rewrites or {}), peer)(config, name)
         self.seen[made] = events
         return made
@@ -89,8 +93,8 @@ class Stage:
         **changes: Any,
     ) -> ServerConnection:
         events: list[TraceEvent] = []
-        usual: dict[str, Any] = {"credentials": [credential()]}
-        config = ServerConfig(trace=events.append, **{**usual, **changes})
+        usual: dict[str, Any] = {"credentials": [credential()], "trace": events.append}
+        config = ServerConfig(**{**usual, **changes})
         made = _speaking(misbehaving(ServerConnection, rewrites or {}), peer)(config)
         self.seen[made] = events
         return made

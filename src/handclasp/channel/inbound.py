@@ -44,16 +44,22 @@ class Inbound:
         """True between the first ClientHello and the peer's Finished (RFC 8446 §5)."""
         self._opener: Opener | None = None
         self._idle = 0
-        self._skippable = 0
+        self._skippable: int | None = None
         self._worn_told = False
 
     def install(self, secret: TrafficSecret, epoch: Epoch) -> None:
         """Read what follows with `secret`. Refuses while handshake bytes are left from the keys before."""
         self.require_boundary()
         self._opener = Opener(secret, self._limits, self.most_inner)
-        self._skippable = 0
+        self._skippable = None
         self._worn_told = False
         self.epoch = epoch
+
+    def limit(self, most_inner: int) -> None:
+        """Record sizes are agreed: this counts at once, and for the keys to come (RFC 8449 §4)."""
+        self.most_inner = most_inner
+        if self._opener is not None:
+            self._opener.most_inner = most_inner
 
     def require_boundary(self) -> None:
         """The peer's flight has to end here, at the end of a record: nothing may run across (RFC 8446 §5.1)."""
@@ -113,14 +119,17 @@ class Inbound:
             if self._skip(record):
                 return None
             raise PeerFault(rules.RECORD_MAC)
-        self._skippable = 0
+        self._skippable = None
         return opened
 
     def _skip(self, record: bytes) -> bool:
-        if not self._skippable:
+        if self._skippable is None:
             return False
-        self._skippable -= len(record) - RECORD_HEADER
-        rules.require(self._skippable > 0, rules.EARLY_DATA_SKIPPED_LIMIT)
+        size = len(record) - RECORD_HEADER
+        self._skippable -= size
+        rules.require(self._skippable >= 0, rules.EARLY_DATA_SKIPPED_LIMIT)
+        if not size:
+            self._count_idle()
         return True
 
     def _count(self, type_: ContentType, content: bytes) -> None:
@@ -131,11 +140,15 @@ class Inbound:
             if self.trace:
                 self.trace(MessageMoved(Direction.RECEIVED, Epoch.CLEAR, type_, content))
         elif type_ is ContentType.ALERT:
+            rules.require(content, rules.RECORD_EMPTY)
             return  # counted by meaning, where alerts are read; they do not end a row of idle records
         elif content:
             self._idle = 0
             return
         else:
             rules.require(type_ is ContentType.APPLICATION_DATA, rules.RECORD_EMPTY)
+        self._count_idle()
+
+    def _count_idle(self) -> None:
         self._idle += 1
         rules.require(self._idle <= self._limits.idle_records, rules.TOO_MANY_IDLE_RECORDS)

@@ -27,6 +27,7 @@ class Outbound:
         "_records",
         "_sealer",
         "_trace",
+        "closed",
         "epoch",
         "most_content",
         "secret",
@@ -42,6 +43,8 @@ class Outbound:
         self.epoch = Epoch.CLEAR
         self.most_content = MAX_PLAINTEXT
         """Most content and padding the peer takes in one record, in bytes."""
+        self.closed = False
+        """True once our last alert was sent."""
         self.secret: TrafficSecret | None = None
         """What the present keys were derived from."""
 

@@ -68,7 +68,7 @@ class ProtectedSealer:
 class Opener:
     """The reading end of one traffic secret."""
 
-    __slots__ = ("_cipher", "_iv", "_last", "_most", "_sequence", "_worn_at")
+    __slots__ = ("_cipher", "_iv", "_last", "_sequence", "_worn_at", "most_inner")
 
     def __init__(self, secret: TrafficSecret, limits: Limits, most_inner: int) -> None:
         key, iv = secret.keys()
@@ -77,7 +77,7 @@ class Opener:
         self._sequence = -1
         self._last = limits.records_received_per_key - 1 if secret.suite.counts_records else (1 << 48)
         self._worn_at = limits.records_per_key - 1 if secret.suite.counts_records else (1 << 48)
-        self._most = most_inner
+        self.most_inner = most_inner
 
     @property
     def used(self) -> bool:
@@ -105,6 +105,6 @@ class Opener:
         content = inner.rstrip(b"\0")
         if not content:
             raise PeerFault(RECORD_ONLY_PADDING)
-        if len(inner) > self._most:
+        if len(inner) > self.most_inner:
             raise PeerFault(PLAINTEXT_OVERFLOW, f"{len(inner) - 1} bytes")
         return ContentType(content[-1]), content[:-1]

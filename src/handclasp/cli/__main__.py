@@ -7,14 +7,24 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from .options import Parser, meant
 from .terminal import is_closed_pipe
 
+
+class Command(NamedTuple):
+    """How a command is called, an example of it, and what it does."""
+
+    usage: str
+    example: str
+    summary: str
+
+
 COMMANDS = {
-    "demo": ("demo", "one connection on this machine, told in seven steps"),
-    "connect": ("connect example.com", "one handshake, told plainly"),
-    "serve": ("serve ./site", "HTTPS for a folder, nothing to set up"),
+    "demo": Command("[tls13]", "", "one connection on this machine, told in seven steps"),
+    "connect": Command("[options] TARGET…", "example.com", "one handshake, told plainly"),
+    "serve": Command("[options] [DIR]", "./site", "HTTPS for a folder, nothing to set up"),
 }
 """Each is a module of this package, imported when it is asked for."""
 
@@ -39,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     name = arguments[0] if arguments else ""
     if name in COMMANDS:
-        parser = Parser(f"handclasp {name}")
+        parser = Parser(f"handclasp {name}", COMMANDS[name].usage, everything="--help-all" in arguments)
         command = importlib.import_module(f".{name}", __package__)
         command.configure(parser)
         code: int = command.run(parser.read(arguments[1:]))
@@ -58,7 +68,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _overview() -> str:
-    lines = [f"    {usage:<24}{summary}" for usage, summary in COMMANDS.values()]
+    lines = [f"    {f'{name} {command.example}':<24}{command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(["handclasp  TLS you can see", "", *lines, "", "  handclasp COMMAND --help"])
 
 

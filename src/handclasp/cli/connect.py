@@ -48,31 +48,30 @@ QUICK_VERDICT = 0.1
 
 def configure(parser: Parser) -> None:
     parser.description = "One handshake, verified as a browser would, then a clean close."
-    parser.epilog = (
-        "examples: handclasp connect example.com   handclasp connect localhost:8443 --only-ca ca.pem --steps"
-    )
-    add = parser.add_argument
+    examples = ("handclasp connect example.com", "handclasp connect localhost:8443 --only-ca ca.pem --steps")
+    parser.epilog = "\n  ".join(["examples:", *examples])
+    add, rare = parser.add_argument, parser.rare
     add("targets", nargs="+", metavar="TARGET", help="host, host:port, [::1]:8443, https://host/path")
     add("--steps", action="store_true", help="the conversation, message by message")
     add("--bytes", action="store_true", help="the same, and every field of every message")
     add("--get", metavar="PATH", help="send one HTTP request; print the status and the headers")
-    add("--talk", action="store_true", help="relay standard input and output")
+    rare("--talk", action="store_true", help="relay standard input and output")
     add("--ca", metavar="FILE", action="append", default=[], help="trust these roots too (repeatable)")
-    add("--only-ca", metavar="FILE", action="append", default=[], help="trust these roots only (repeatable)")
+    rare("--only-ca", metavar="FILE", action="append", default=[], help="trust these roots only (repeatable)")
     add("--cert", metavar="FILE", help="our certificate chain, for a server that asks")
-    add("--key", metavar="FILE", help="its key (default: in the same file)")
-    add("--alpn", metavar="LIST", type=protocols, help="application protocols, such as h2,http/1.1")
-    add("--name", metavar="NAME", help="the name to ask and check for")
-    add("--at", metavar="ADDR[:PORT]", help="dial there, and keep the name")
-    add("--groups", metavar="LIST", type=codes(NamedGroup, GROUPS), help="key-agreement groups")
-    add("--suites", metavar="LIST", type=codes(CipherSuite, tuple(SUITES)), help="cipher suites")
-    add("--sigalgs", metavar="LIST", type=codes(SignatureScheme, SUPPORTED), help="signature schemes")
-    add("--keylog", metavar="FILE", help="append this connection's secrets, for Wireshark")
-    add("--timeout", metavar="SECONDS", type=seconds, default=10.0, help="for each wait (default: 10)")
-    add("--insecure", action="store_true", help="accept any certificate")
+    rare("--key", metavar="FILE", help="its key (default: in the same file)")
+    rare("--alpn", metavar="LIST", type=protocols, help="application protocols, such as h2,http/1.1")
+    rare("--name", metavar="NAME", help="the name to ask and check for")
+    rare("--at", metavar="ADDR[:PORT]", help="dial there, and keep the name")
+    rare("--groups", metavar="LIST", type=codes(NamedGroup, GROUPS), help="key-agreement groups")
+    rare("--suites", metavar="LIST", type=codes(CipherSuite, tuple(SUITES)), help="cipher suites")
+    rare("--sigalgs", metavar="LIST", type=codes(SignatureScheme, SUPPORTED), help="signature schemes")
+    rare("--keylog", metavar="FILE", help="append this connection's secrets, for Wireshark")
+    rare("--timeout", metavar="SECONDS", type=seconds, default=10.0, help="for each wait (default: 10)")
+    rare("--insecure", action="store_true", help="accept any certificate")
     add("--json", action="store_true", help="one JSON document for each target")
-    add("-q", "--quiet", action="store_true", help="say nothing, by exit code alone")
-    add("-v", "--verbose", action="store_true", help="the reason of each choice too")
+    rare("-q", "--quiet", action="store_true", help="say nothing, by exit code alone")
+    rare("-v", "--verbose", action="store_true", help="the reason of each choice too")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -279,12 +278,20 @@ def _config(arguments: argparse.Namespace, problems: Terminal) -> ClientConfig:
 
 
 def _trust(arguments: argparse.Namespace) -> TrustStore:
-    files = [TrustStore.from_file(path) for path in (*arguments.only_ca, *arguments.ca)]
-    for file in files:
-        _ = file.certificates  # read them now: a file that cannot be used is the user's to mend
+    files = [_roots(path) for path in (*arguments.only_ca, *arguments.ca)]
     trust = files.pop(0) if arguments.only_ca else TrustStore.system()
     for file in files:
         trust |= file
+    return trust
+
+
+def _roots(path: str) -> TrustStore:
+    """The roots in a file, read now: one that cannot be used is the user's to mend."""
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"{path!r} cannot be read", code="file-missing", remedy="check the path and its permissions")
+    trust = TrustStore.from_file(path)
+    if not trust.certificates:
+        raise ConfigError(f"there is no certificate in {path!r}", code="no-certificate")
     return trust
 
 

@@ -35,7 +35,7 @@ PATIENCE = 10.0
 
 
 def configure(parser: Parser) -> None:
-    parser.description = "One TLS connection between a client and a server on this machine, told in seven steps."
+    parser.description = "One TLS connection on this machine, told in seven steps."
     parser.add_argument("story", nargs="?", choices=list(STORIES), default="tls13", help="which story (default: tls13)")
 
 
@@ -56,7 +56,7 @@ def tls13(page: Terminal) -> None:
     root = CertificateAuthority("Demo Root CA")
     issuer = root.intermediate("Demo Issuing CA")
     shop, alice = issuer.issue(NAME, f"www.{NAME}"), issuer.issue(common_name="Alice", usage="client")
-    client, server = Recording(), Recording()
+    client, server = Recording(records=True), Recording(records=True)
     config = ClientConfig(trust=root.trust, credentials=[alice], alpn=["http/1.1"], trace=client)
     authorities = [root.certificate.subject_der, issuer.certificate.subject_der]
     auth = ClientAuth(verify=root.trust, authorities=authorities)

@@ -238,7 +238,9 @@ def _alert(error: AlertReceived, attempt: Attempt) -> Problem:
         return problem("conn.alert", attempt, f"It said: {alert}.", alert=error)
     seen = f"We sent a ClientHello. The server answered with the alert {alert}."
     if alert in _ALERT_CODES:
-        return problem(_ALERT_CODES[alert], attempt, seen, facts=_offered(attempt), alert=error)
+        relevant = {"hello.no-version": "versions", "hello.no-alpn": "application", "hello.no-suite": "suites"}
+        facts = _offered(attempt, relevant.get(_ALERT_CODES[alert], ""))
+        return problem(_ALERT_CODES[alert], attempt, seen, facts=facts, alert=error)
     narrowed = [_NARROWED_CODES[what] for what in sorted(attempt.narrowed)]
     if alert is Alert.HANDSHAKE_FAILURE and len(narrowed) == 1:
         return problem(narrowed[0], attempt, seen, facts=_offered(attempt), certain=False, alert=error)
@@ -282,8 +284,8 @@ def _wanted(attempt: Attempt) -> Facts:
     return facts
 
 
-def _offered(attempt: Attempt) -> Facts:
-    """What our last ClientHello held."""
+def _offered(attempt: Attempt, only: str | None = None) -> Facts:
+    """What our last ClientHello held: all of it, or one list."""
     for hello, _ in attempt.recording.messages(ClientHello, Direction.SENT)[-1:]:
         lists = (
             ("versions", real(hello.extensions.supported_versions)),
@@ -291,7 +293,7 @@ def _offered(attempt: Attempt) -> Facts:
             ("groups", real(hello.extensions.supported_groups)),
             ("application", [name.decode("latin-1") for name in hello.extensions.alpn or ()]),
         )
-        return tuple((label, ", ".join(values)) for label, values in lists if values)
+        return tuple((label, ", ".join(values)) for label, values in lists if values and only in (None, label))
     return ()
 
 

@@ -40,7 +40,7 @@ def target(text: str, *, name: str | None = None, at: str | None = None) -> Targ
         url = urlsplit(text)
         if url.scheme not in ("https", "tls"):
             raise ConfigError(
-                f"{printable(url.scheme, 20)}:// is not a kind of target we know",
+                f"a target does not begin with {printable(url.scheme, 20)}://",
                 remedy="write https://HOST or HOST:PORT",
             )
         text, path = url.netloc.rpartition("@")[2], (url.path or "/") + (f"?{url.query}" if url.query else "")

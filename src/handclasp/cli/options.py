@@ -6,7 +6,7 @@ import argparse
 import difflib
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from ..codes import Code
 from ..errors import ConfigError
@@ -19,9 +19,23 @@ C = TypeVar("C", bound=Code)
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and which option was probably meant."""
 
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog=prog, allow_abbrev=False, fromfile_prefix_chars="@")
-        self.add_argument("--color", choices=COLOURS, default="auto", help="colour: auto, always or never")
+    def __init__(self, prog: str, usage: str, *, everything: bool) -> None:
+        super().__init__(
+            prog=prog,
+            usage=f"{prog} {usage}",
+            allow_abbrev=False,
+            fromfile_prefix_chars="@",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self._everything = everything
+        self.add_argument("--help-all", action="help", help="the other options too")
+        self.rare("--color", choices=COLOURS, default="auto", help="colour: auto, always or never")
+
+    def rare(self, *names: str, **settings: Any) -> None:
+        """An option that only --help-all shows."""
+        if not self._everything:
+            settings["help"] = argparse.SUPPRESS
+        self.add_argument(*names, **settings)
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """The arguments, all of them understood. Exits with 2 otherwise."""

@@ -26,16 +26,22 @@ class Moment:
 
 
 class Recording:
-    """Give it to a config as `trace`. One recording is for one connection."""
+    """Give it to a config as `trace`. One recording is for one connection.
 
-    __slots__ = ("_began", "_clock", "moments")
+    Records are kept only where asked for: they hold all that is ever transferred.
+    """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    __slots__ = ("_began", "_clock", "_records", "moments")
+
+    def __init__(self, *, records: bool = False, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._records = records
         self._clock = clock
         self._began: float | None = None
         self.moments: list[Moment] = []
 
     def __call__(self, event: TraceEvent) -> None:
+        if isinstance(event, RecordMoved) and not self._records:
+            return
         now = self._clock()
         if self._began is None:
             self._began = now

@@ -91,7 +91,7 @@ def _facts(outcome: Outcome, info: ConnectionInfo) -> list[tuple[str, str]]:
 
 
 def _reason(chosen: Chosen) -> tuple[str, str]:
-    label = chosen.subject.value.replace("_", " ").removeprefix("client ")[:14]
+    label = chosen.subject.value.replace("_", " ").removesuffix(" scheme")
     return label, chosen.why if chosen.subject is Subject.PEER else f"{chosen.value}: {chosen.why}"
 
 

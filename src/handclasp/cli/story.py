@@ -81,7 +81,7 @@ def spoken(recording: Recording, moment: Moment, moved: MessageMoved, look: Look
     """One message: `10.1 ms  ◀── ServerHello  1 176 B  the suite, and its key share`."""
     name, meaning = named(moved), ""
     if moved.type is ContentType.CHANGE_CIPHER_SPEC:
-        meaning = "means nothing: for old middleboxes"
+        meaning = "for old middleboxes only"
     elif moved.type is ContentType.ALERT:
         meaning = "goodbye, nothing is missing" if moved.message[1:] == b"\0" else "this ends the connection"
     elif (found := message(moved.message)) is not None:
@@ -104,7 +104,7 @@ def fields(moved: MessageMoved, look: Look) -> list[str]:
     cls = declared(moved.message) if moved.type is ContentType.HANDSHAKE else None
     if cls is None:
         return []
-    return [_field(found, moved.message, look) for found in explain_message(cls, moved.message)]
+    return [line for found in explain_message(cls, moved.message) for line in _field(found, moved.message, look)]
 
 
 def real(codes: tuple[Code, ...] | None) -> list[str]:
@@ -174,8 +174,17 @@ def _line(at: float, direction: Direction, name: str, size: int, meaning: str, l
     return f"{at * 1000:8.1f} ms  {who} {octets(size):>8}   {clipped(meaning, WIDTH - 51)}"
 
 
-def _field(found: Field, data: bytes, look: Look) -> str:
-    raw = data[found.offset : found.offset + found.size]
-    shown = raw[:6].hex(" ") + (" …" if len(raw) > 6 else "") if found.meaning else ""
-    name = clipped(f"{'  ' * found.depth}{found.name}", 30)
-    return f"{found.offset:6}  {look.dim(f'{shown:<20}')} {name:<30} {clipped(found.meaning, WIDTH - 61)}".rstrip()
+def _field(found: Field, data: bytes, look: Look) -> list[str]:
+    """A field's bytes, all of them, and beside their first line its name and what it says."""
+    raw = data[found.offset : found.offset + found.size] if found.meaning else b""
+    # Elements are known by their place, and numbers by the bytes at the left: neither needs saying twice.
+    name = f"[{found.name.partition('[')[2]}" if "[" in found.name else found.name
+    meaning = "" if raw.hex().startswith(found.meaning.partition("…")[0]) else found.meaning.partition(" (0x")[0]
+    text = clipped(f"{'  ' * found.depth}{name}  {meaning}".rstrip(), WIDTH - 34)
+    hexes = [raw[at : at + _ROW].hex(" ") for at in range(0, len(raw), _ROW)] or [""]
+    lines = [f"{found.offset:5}  {look.dim(f'{hexes[0]:<{3 * _ROW}}')}{text}"]
+    return lines + [f"{found.offset + _ROW * at:5}  {look.dim(part)}" for at, part in enumerate(hexes[1:], 1)]
+
+
+_ROW = 8
+"""Bytes on one line."""

@@ -104,7 +104,7 @@ def wrapped(text: str, indent: str = "  ", hanging: str | None = None) -> list[s
 def row(label: str, value: str, look: Look) -> list[str]:
     """A fact in two columns, folded in the second."""
     first, *others = textwrap.wrap(value, WIDTH - 2 - _LABEL, break_on_hyphens=False) or [""]
-    return [f"  {look.dim(label.ljust(_LABEL - 2))}{first}", *(" " * _LABEL + other for other in others)]
+    return [f"  {look.dim(label.ljust(_LABEL - 3))} {first}", *(" " * _LABEL + other for other in others)]
 
 
 def clipped(text: str, most: int) -> str:

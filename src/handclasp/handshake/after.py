@@ -42,7 +42,8 @@ async def after_server(peer: Peer, established: Established) -> NoReturn:
 def answer_key_update(peer: Peer, message: KeyUpdate) -> None:
     """RFC 8446 §4.6.3: answer once, however often the peer asks before our answer is on its way."""
     require(message.request_update.known, rules.KEY_UPDATE_REQUEST)
-    if message.request_update is KeyUpdateRequest.UPDATE_REQUESTED and not peer.update_pending:
+    wanted = message.request_update is KeyUpdateRequest.UPDATE_REQUESTED
+    if wanted and not peer.update_pending and not peer.closed:
         update_write_keys(peer, KeyUpdateRequest.UPDATE_NOT_REQUESTED)
 
 

@@ -191,6 +191,11 @@ class Peer:
         """What protects the writing direction now."""
         return self._outbound.secret
 
+    @property
+    def closed(self) -> bool:
+        """Whether we have said close_notify: nothing of ours may follow it (RFC 8446 §6.1)."""
+        return self._outbound.closed
+
     def flight_ends(self) -> None:
         """The peer's flight ends with the message just received: nothing may follow in its record."""
         self._inbound.require_boundary()
@@ -208,7 +213,7 @@ class Peer:
         if sent is not None:
             self._outbound.most_content = sent
         if received is not None:
-            self._inbound.most_inner = received
+            self._inbound.limit(received)
 
     def log_secret(self, label: str, secret: TrafficSecret | bytes) -> None:
         """Write a secret to the key log, if there is one."""

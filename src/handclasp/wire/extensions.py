@@ -214,9 +214,8 @@ class EncryptedExtensionsBlock(ExtensionBlock):
 class CertificateRequestExtensions(ExtensionBlock):
     """What a CertificateRequest may carry."""
 
-    status_request: Annotated[
-        CertificateStatusRequest | None, extension(ExtensionType.STATUS_REQUEST, struct(CertificateStatusRequest))
-    ] = None
+    # RFC 8446 §4.4.2.1: empty here, unlike a ClientHello's
+    status_request: Annotated[Empty | None, extension(ExtensionType.STATUS_REQUEST, struct(Empty))] = None
     signature_algorithms: Annotated[
         tuple[SignatureScheme, ...] | None, extension(ExtensionType.SIGNATURE_ALGORITHMS, SCHEMES)
     ] = None

@@ -1,0 +1,305 @@
+"""`handclasp serve`: HTTPS for a folder, with a certificate made on the fly."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import shlex
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import NoReturn
+
+from ..config import ClientAuth, ServerConfig
+from ..errors import ConfigError, TLSError
+from ..identity.credentials import Credential
+from ..identity.names import peer_name
+from ..identity.trust import TrustStore
+from ..io.blocking import TLSSocket, wrap
+from ..lab.ca import CertificateAuthority
+from ..rules import printable
+from . import site
+from .diagnosis import Attempt, diagnose, problem
+from .dialling import place
+from .options import Parser, host_and_port
+from .problems import USAGE, Problem, frame
+from .terminal import Look, Terminal, quiet, row
+from .visitors import FirstHello, echo, failure
+from .words import left, milliseconds, size
+
+PATIENCE = 10.0
+"""Seconds a client may take for its handshake, for its request, and for each read of our answer."""
+
+AT_ONCE = 64
+"""Connections served at the same time."""
+
+FAREWELL = 3.0
+"""Seconds that connections under way get to finish once we stop."""
+
+LOOPBACK = "127.0.0.1"
+ALWAYS_NAMED = ("localhost", LOOPBACK, "::1")
+MOST_HEAD = 16 * 1024
+CHUNK = 256 * 1024
+
+
+def configure(parser: Parser) -> None:
+    parser.description = "HTTPS for a folder: GET and HEAD, folder listings, nothing to set up."
+    parser.epilog = "examples:\n  handclasp serve ./site\n  handclasp serve --echo --on :0"
+    add = parser.add_argument
+    add("folder", nargs="?", default=".", metavar="DIR", help="what to serve (default: this folder)")
+    add("--on", default=":8443", metavar="[HOST]:PORT", help="where to listen (default: 127.0.0.1:8443; port 0: any)")
+    add("--name", action="append", default=[], metavar="NAME", help="another name for the certificate (repeatable)")
+    add("--ca-out", metavar="FILE", help="where to write the certificate of the CA made for this run")
+    add("--cert", metavar="FILE", help="our certificate chain, in place of one made now")
+    add("--key", metavar="FILE", help="its key (default: in the same file)")
+    add("--mtls", metavar="CA.pem", help="require client certificates from these CAs")
+    add("--echo", action="store_true", help="answer with what the client offered, as JSON")
+    add("-q", "--quiet", action="store_true", help="no log lines")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    page, problems = Terminal(sys.stdout, arguments.color), Terminal(sys.stderr, arguments.color)
+    told = Attempt(target=arguments.on, host="", name="")
+    with ExitStack() as at_end:
+        try:
+            host, port = host_and_port(arguments.on)
+            credential, root = _credential(arguments, host, at_end)
+            config = ServerConfig(credentials=[credential], client_auth=_clients(arguments), alpn=["http/1.1"])
+            folder = _folder(arguments.folder)
+            listener = at_end.enter_context(_listen(host or LOOPBACK, port))
+        except ConfigError as error:
+            problems.lines(frame(diagnose(error, told), problems.look))
+            return USAGE
+        except OSError as error:
+            problems.lines(frame(_no_listener(error, told), problems.look))
+            return USAGE
+        log = quiet() if arguments.quiet else problems
+        server = Server(config, folder, arguments.echo, listener.getsockname()[:2], log)
+        page.lines(_banner(server, arguments, credential, root, page.look))
+        _until_stopped(server, listener)
+    return 0
+
+
+# --- what we need ----------------------------------------------------------------------------------------------------
+
+
+def _credential(arguments: argparse.Namespace, host: str, at_end: ExitStack) -> tuple[Credential, Path | None]:
+    """What we show, and where the root of a CA made for this run is; no private key is ever written."""
+    if arguments.cert:
+        return Credential.from_files(arguments.cert, arguments.key), None
+    if arguments.key:
+        raise ConfigError("--key is the key of a certificate", remedy="give the certificate too: --cert FILE")
+    named = [] if host in ("", "0.0.0.0", "::") else [peer_name(host).text]
+    names = dict.fromkeys((*ALWAYS_NAMED, *named, *(peer_name(name).text for name in arguments.name)))
+    ca = CertificateAuthority("handclasp serve CA")
+    if arguments.ca_out:
+        root = Path(arguments.ca_out)
+    else:
+        root = Path(at_end.enter_context(tempfile.TemporaryDirectory(prefix="handclasp-"))) / "ca.pem"
+    try:
+        root.write_bytes(ca.pem())
+    except OSError as error:
+        raise ConfigError(
+            f"{str(root)!r} cannot be written: {(error.strerror or 'no reason given').lower()}",
+            code="file-missing",
+            remedy="check the path of --ca-out and its permissions",
+        ) from None
+    return ca.issue(*names), root
+
+
+def _clients(arguments: argparse.Namespace) -> ClientAuth | None:
+    if not arguments.mtls:
+        return None
+    trust = TrustStore.from_file(arguments.mtls)
+    return ClientAuth(verify=trust, authorities=[certificate.subject_der for certificate in trust.certificates])
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path).resolve()
+    if not folder.is_dir():
+        raise ConfigError(f"{path!r} is not a folder", code="file-missing", remedy="name a folder to serve")
+    return folder
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128)
+
+
+def _no_listener(error: OSError, told: Attempt) -> Problem:
+    if error.errno == errno.EADDRINUSE:
+        return problem("listen.in-use", told, "The system gives each port to one program only.")
+    reason = (error.strerror or "no reason given").lower()
+    return problem("option", told, f"The system does not let us listen here: {reason}.", remedy="see --on")
+
+
+def _banner(
+    server: Server, arguments: argparse.Namespace, credential: Credential, root: Path | None, look: Look
+) -> list[str]:
+    url = f"https://{server.authority}/"
+    what = "what each client offers" if server.echo else arguments.folder
+    made = "made now, " if root is not None else ""
+    names = f"{', '.join(credential.leaf.names)} ({made}{left(credential.leaf, datetime.now(UTC))})"
+    lines = [
+        f"{look.good('✓')} serving {printable(what)} on {look.strong(url)}   Ctrl-C stops",
+        *row("certificate", names, look),
+    ]
+    if server.config.client_auth is not None:
+        lines += row("clients", f"need a certificate from a CA in {arguments.mtls}", look)
+    if root is not None:
+        lines += row("signed by", "a CA made for this run; browsers do not trust it", look)
+        lines += ["  try it", f"    curl --cacert {shlex.quote(str(root))} {url}"]
+    return [*lines, ""]
+
+
+# --- serving ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What every connection needs."""
+
+    config: ServerConfig
+    folder: Path
+    echo: bool
+    address: tuple[str, int]
+    log: Terminal
+    room: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(AT_ONCE))
+
+    @property
+    def authority(self) -> str:
+        """Host and port as our own links name them: the name that our certificate has wherever we listen here."""
+        host, port = self.address
+        return place("localhost" if host in (LOOPBACK, "::1", "0.0.0.0", "::") else host, port)
+
+    def say(self, peer: str, text: str) -> None:
+        """One log line: one event, never folded."""
+        self.log.line(f"  {datetime.now():%H:%M:%S} {peer}  {text}")
+
+
+def _until_stopped(server: Server, listener: socket.socket) -> None:
+    """Take connections until SIGTERM, or Ctrl-C, which goes on as KeyboardInterrupt. Those under way get to finish."""
+    threads: list[threading.Thread] = []
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+        while True:
+            server.room.acquire()
+            try:
+                sock, peer = listener.accept()
+            except OSError:  # out of descriptors, or a client gone already: others still want in
+                server.room.release()
+                time.sleep(0.05)
+                continue
+            threads = [thread for thread in threads if thread.is_alive()]
+            threads.append(threading.Thread(target=_serve, args=(server, sock, peer), daemon=True))
+            threads[-1].start()
+    except _Stopped:
+        pass
+    finally:
+        listener.close()
+        ends = time.monotonic() + FAREWELL
+        for thread in threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+
+
+class _Stopped(BaseException):
+    """SIGTERM has come."""
+
+
+def _stop(*_: object) -> NoReturn:
+    raise _Stopped
+
+
+def _serve(server: Server, sock: socket.socket, peer: tuple[str, int]) -> None:
+    """One connection, from its first byte to its last. Whatever it does costs one log line."""
+    shown = place(*peer[:2])
+    try:
+        with sock:
+            sock.settimeout(PATIENCE)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # TLS begins with the byte 22; a letter is somebody who does not know that this port has TLS.
+            if sock.recv(1, socket.MSG_PEEK).isalpha():
+                _redirect(server, sock, shown)
+                return
+            hello = FirstHello()
+            with wrap(sock, server.config.replace(trace=hello), timeout=PATIENCE) as tls:
+                _answer(server, tls, hello, shown)
+    except (TLSError, OSError) as error:
+        server.say(shown, failure(error))
+    except Exception as bug:
+        server.say(shown, f"a bug in handclasp: {type(bug).__name__}: {printable(str(bug))}")
+    finally:
+        server.room.release()
+
+
+def _answer(server: Server, tls: TLSSocket, hello: FirstHello, shown: str) -> None:
+    """One request, one answer."""
+    began = time.perf_counter()
+    head = _head(tls.recv)
+    if not head:
+        server.say(shown, f"{tls.info.version} {tls.info.group}  left without a request")
+        return
+    asked = site.request(head)
+    if server.echo:
+        text = json.dumps(echo(tls.info, hello), indent=2) + "\n"
+        answer = site.Answer(HTTPStatus.OK, (("Content-Type", "application/json"),), text.encode())
+    else:
+        answer = site.answer(server.folder, asked)
+    sent = _send(tls, answer, with_body=asked is None or asked.method != "HEAD")
+    line = "a request that cannot be read" if asked is None else f"{asked.method} {asked.target}"
+    server.say(
+        shown,
+        f"{tls.info.version} {tls.info.group}  {answer.status.value} {printable(line)}  {size(sent)}"
+        f"  {milliseconds(time.perf_counter() - began)} ms",
+    )
+
+
+def _send(tls: TLSSocket, answer: site.Answer, *, with_body: bool) -> int:
+    """Send an answer; how many bytes of body that was."""
+    if not with_body:
+        tls.sendall(answer.head())
+        return 0
+    if answer.file is None:
+        tls.sendall(answer.head() + answer.body)
+        return len(answer.body)
+    sent = 0
+    with answer.file.open("rb") as file:
+        tls.sendall(answer.head())
+        # Exactly what Content-Length said, also of a file that grows meanwhile.
+        while sent < answer.size and (chunk := file.read(min(CHUNK, answer.size - sent))):
+            tls.sendall(chunk)
+            sent += len(chunk)
+    return sent
+
+
+def _redirect(server: Server, sock: socket.socket, shown: str) -> None:
+    """Plain HTTP on our port: say where TLS is."""
+    asked = site.request(_head(sock.recv))
+    if asked is None:
+        server.say(shown, "sent something that is neither TLS nor HTTP")
+        return
+    path = asked.target if asked.target.startswith("/") else "/"
+    answer = site.plain(HTTPStatus.PERMANENT_REDIRECT, ("Location", f"https://{server.authority}{path}"))
+    sock.sendall(answer.head() + answer.body)
+    server.say(shown, "plain HTTP sent here; redirected to https")
+
+
+def _head(receive: Callable[[int], bytes]) -> bytes:
+    """The head of a request, within the time and the size a head may take; what came of it when it ends early."""
+    ends = time.monotonic() + PATIENCE
+    came = b""
+    while b"\r\n\r\n" not in came and len(came) < MOST_HEAD and time.monotonic() < ends:
+        data = receive(MOST_HEAD)
+        if not data:
+            break
+        came += data
+    return came.partition(b"\r\n\r\n")[0]

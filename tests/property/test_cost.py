@@ -1,0 +1,152 @@
+"""What a peer can make us spend: work in proportion to what it sent, memory never by what it only announces."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+
+from handclasp import Data
+from handclasp.connection import Connection
+from handclasp.lab.faults import framed
+from handclasp.wire.messages import ClientHello, HandshakeMessage
+from handclasp.wire.names import ContentType, HandshakeType
+from property.tapes import attempt, in_records
+from rules.stage import Stage, block, record
+
+RATIO = 3.0
+"""Most that the double input may cost of the single one."""
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Processor time, the best of a few tries."""
+    best = float("inf")
+    for _ in range(4):
+        start = time.process_time()
+        work()
+        best = min(best, time.process_time() - start)
+    return best
+
+
+def _hello(padding: int) -> bytes:
+    """A whole ClientHello with so much padding."""
+    client = Stage().client({HandshakeType.CLIENT_HELLO: block(ClientHello, padding=bytes(padding))})
+    wire, content = client.data_to_send(), b""
+    while wire:
+        size = int.from_bytes(wire[3:5])
+        content, wire = content + wire[5 : 5 + size], wire[5 + size :]
+    return content
+
+
+def test_a_message_in_records_of_one_byte() -> None:
+    """64 KiB at once, and the handshake goes on from there; the double costs no more than three times as much."""
+    single, double = in_records(_hello(16_000), 1), in_records(_hello(32_000), 1)
+
+    def feed(wire: bytes) -> None:
+        server = Stage().server()
+        server.receive_data(wire)
+        assert server.waiting_for == ("Finished",)
+
+    assert seconds(lambda: feed(double)) < RATIO * seconds(lambda: feed(single))
+    feed(in_records(_hello(64_000), 1))
+
+
+def test_a_stream_fed_byte_by_byte() -> None:
+    single, double = record(22, _hello(4_000)), record(22, _hello(8_000))
+
+    def feed(wire: bytes) -> None:
+        server = Stage().server()
+        for at in range(len(wire)):
+            server.receive_data(wire[at : at + 1])
+        assert server.waiting_for == ("Finished",)
+
+    assert seconds(lambda: feed(double)) < RATIO * seconds(lambda: feed(single))
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_data_in_small_records(size: int) -> None:
+    def feed(count: int) -> None:
+        scene = Stage().joined()
+        for _ in range(count):
+            scene.other.send(bytes(size))
+        wire = scene.other.data_to_send()
+        scene.victim.receive_data(wire)
+        assert len([event for event in scene.victim.events() if isinstance(event, Data)]) == count
+
+    assert seconds(lambda: feed(3000)) < RATIO * seconds(lambda: feed(1500))
+
+
+def _extensions(count: int) -> bytes:
+    body = b"".join((0x4000 + number).to_bytes(2) + b"\0\0" for number in range(count))
+    return bytes(34) + b"\0" + b"\0\2\x13\1" + b"\1\0" + len(body).to_bytes(2) + body
+
+
+def _codes(count: int) -> bytes:
+    numbers = b"".join((0x4000 + number).to_bytes(2) for number in range(count))
+    return bytes(34) + b"\0" + len(numbers).to_bytes(2) + numbers + b"\1\0" + b"\0\0"
+
+
+@pytest.mark.parametrize("body", [_extensions, _codes])
+def test_a_hello_with_very_many_of_something(body: Callable[[int], bytes]) -> None:
+    single, double = framed(HandshakeType.CLIENT_HELLO, body(6_000)), framed(HandshakeType.CLIENT_HELLO, body(12_000))
+
+    def feed(content: bytes) -> None:
+        server = Stage().server()
+        error = attempt(lambda: server.receive_data(in_records(content, 16_000)))
+        assert error is not None
+        assert error.code == "no-supported-version"
+
+    assert seconds(lambda: feed(double)) < RATIO * seconds(lambda: feed(single))
+    assert isinstance(ClientHello.parse(double[4:]), HandshakeMessage)
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def held_after(connection: Connection, wire: bytes) -> int:
+    """Bytes that a connection holds more after it has received something that it does not refuse."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        connection.receive_data(wire)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert connection.error is None
+    return peak - before
+
+
+ANNOUNCED = {
+    "a record": b"\x16\x03\x03\x40\x00",
+    "a handshake message": record(ContentType.HANDSHAKE, b"\1\1\0\0"),
+    "a handshake message, its vector": record(ContentType.HANDSHAKE, b"\1\1\0\0\3\3" + bytes(32) + b"\0\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("what", list(ANNOUNCED))
+def test_what_is_announced_takes_no_memory(what: str) -> None:
+    """Each announces 16 KiB or more, and does not send it."""
+    assert held_after(Stage().server(trace=None), ANNOUNCED[what]) < 8 * 1024
+
+
+def test_what_came_takes_memory_in_proportion() -> None:
+    """60 KB of a message that is not complete: a few copies of it, and no more."""
+    wire = in_records(b"\1\1\0\0" + bytes(60_000), 16_000)
+    assert held_after(Stage().server(trace=None), wire) < 4 * len(wire)
+
+
+def test_data_is_not_kept_once_it_is_handed_over() -> None:
+    scene = Stage().joined({"trace": None}, {"trace": None})
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(200):
+            scene.other.send(bytes(16_384))
+            scene.victim.receive_data(scene.other.data_to_send())
+            assert sum(len(event.data) for event in scene.victim.events() if isinstance(event, Data)) == 16_384
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert after - before < 100_000
