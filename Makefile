@@ -25,7 +25,7 @@ unit: $(VENV)/.test
 interop: $(VENV)/.test
 	command -v gnutls-cli curl openssl >/dev/null || { apt-get update -qq && apt-get install -y -qq gnutls-bin curl openssl; }
 	$(BIN)/pip install -q -e '.[interop]'
-	$(PYTEST) tests/interop -rs
+	HANDCLASP_INTEROP=1 $(PYTEST) tests/interop -n 2 -rs
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); apt-get update -qq; apt-get install -y -qq python3-venv; $(PYTHON) -m venv $(VENV); }
