@@ -43,6 +43,7 @@ ORDER = (
     "",
     "lab",
     "cli",
+    "__main__",
 )
 """A module imports from those before it, and from its own room. The empty name is the package's `__init__`."""
 

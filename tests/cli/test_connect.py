@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import socket
@@ -18,6 +19,9 @@ import pytest
 import handclasp
 from handclasp import ClientAuth, Credential, NamedGroup, ServerConfig, TrustStore
 from handclasp.cli.__main__ import main
+from handclasp.cli.diagnosis import Attempt, diagnose, problem
+from handclasp.cli.problems import CATALOGUE, frame
+from handclasp.cli.terminal import Look
 from handclasp.lab.ca import CertificateAuthority
 
 from .commands import Files, answering, command, environment, run, tls_server
@@ -208,6 +212,32 @@ def test_an_answer_cut_short(credential: Credential, files: Files, capsys: Print
     }
 
 
+@pytest.mark.parametrize(
+    ("goodbye", "code"),
+    [(b"", "conn.truncated"), (bytes([21, 3, 3, 0, 2, 2, 80]), "conn.damaged")],
+    ids=["cut", "in the clear"],
+)
+def test_a_connection_that_breaks(
+    goodbye: bytes, code: str, credential: Credential, files: Files, capsys: Printed
+) -> None:
+    def converse(sock: socket.socket) -> None:
+        handclasp.wrap(sock, ServerConfig(credentials=[credential])).recv(65536)
+        sock.sendall(goodbye)
+        sock.shutdown(socket.SHUT_RDWR)
+
+    with answering(converse) as port:
+        assert main(["connect", f"localhost:{port}", "--only-ca", files.ca, "--get", "/"]) == 9
+    told = capsys.readouterr().err
+    check_frame(told[told.index("✗") :], f"localhost:{port}", f"{code} · exit 9")
+
+
+def test_a_server_that_stops_talking(credential: Credential, files: Files, capsys: Printed) -> None:
+    with tls_server(ServerConfig(credentials=[credential])) as port:
+        aim = ["connect", f"localhost:{port}", "--only-ca", files.ca, "--get", "/", "--json", "-q"]
+        assert main([*aim, "--timeout", "0.5"]) == 9
+    assert json.loads(capsys.readouterr().out)["problem"]["code"] == "conn.silent"
+
+
 def test_talking(credential: Credential, files: Files) -> None:
     def echo(sock: socket.socket) -> None:
         with handclasp.wrap(sock, ServerConfig(credentials=[credential])) as tls:
@@ -354,6 +384,23 @@ def test_nobody_there(files: Files, capsys: Printed) -> None:
     printed = capsys.readouterr()
     check_frame(printed.err, f"127.0.0.1:{free}", "net.refused · exit 3")
     assert json.loads(printed.out)["problem"]["certainty"] == "certain"
+
+
+def test_a_host_that_does_not_answer() -> None:
+    attempt = Attempt(target="192.0.2.7:443", host="192.0.2.7", name="192.0.2.7", address="192.0.2.7:443", timeout=2.5)
+    found = diagnose(TimeoutError("timed out"), attempt)
+    assert (found.code, found.exit) == ("net.timeout", 3)
+    assert found.headline == "192.0.2.7:443 did not answer in 2.5 s"
+    found = diagnose(OSError(errno.EHOSTUNREACH, "No route to host"), attempt)
+    assert (found.code, found.exit) == ("net.unreachable", 3)
+
+
+@pytest.mark.parametrize("code", list(CATALOGUE))
+def test_every_entry_can_be_told(code: str) -> None:
+    attempt = Attempt(target="shop.example.com:443", host="shop.example.com", name="shop.example.com")
+    told = problem(code, attempt, "This is what we saw.", remedy="do this")
+    check_frame("\n".join(frame(told, Look(colour=False))), "shop.example.com:443", f"{code} · exit {told.exit}")
+    assert "{" not in told.headline + told.why + "".join(text for _, text in told.fixes)
 
 
 def test_no_such_name(monkeypatch: pytest.MonkeyPatch, files: Files, capsys: Printed) -> None:

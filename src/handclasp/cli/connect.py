@@ -148,41 +148,38 @@ def _shake(aim: Target, base: ClientConfig, arguments: argparse.Namespace) -> tu
     """Dial, shake hands, and wait for a verdict on our certificate where one is due."""
     journey, recording = Journey(), Recording()
     config = base.replace(trace=recording)
-    tls: TLSSocket | None = None
-    failure: TLSError | OSError | None = None
-    early = b""
+    opened: Open | TLSError | OSError
     try:
-        sock = dial(journey, aim.dial, arguments.timeout)
-        began = time.perf_counter()
-        try:
-            tls = wrap(sock, config, server_name=aim.name, timeout=arguments.timeout)
-        finally:
-            journey.tls = time.perf_counter() - began
-        early = _await_verdict(tls, recording, arguments.timeout)
+        opened = _opened(aim, config, journey, recording, arguments.timeout)
     except (TLSError, OSError) as error:
-        failure = error
-    outcome = Outcome(
-        target=aim,
-        attempt=_told(aim, journey, recording, config, arguments),
-        journey=journey,
-        config=config,
-        info=None if tls is None else tls.info,
-        verified=not arguments.insecure,
-    )
-    if failure is not None:
-        if tls is not None:
-            tls.close()
-        return _failed(outcome, failure), None
-    if tls is None:
-        return outcome, None
-    chain, info = tls.info.peer_certificates, tls.info
+        opened = error
+    attempt = _told(aim, journey, recording, config, arguments)
+    outcome = Outcome(target=aim, attempt=attempt, journey=journey, config=config, verified=not arguments.insecure)
+    if not isinstance(opened, Open):
+        return _failed(outcome, opened), None
+    info = opened.tls.info
     store = _store(info.verified_chain[-1], arguments)
-    outcome = replace(outcome, presented=chain, store=store)
+    outcome = replace(outcome, info=info, presented=info.peer_certificates, store=store)
     if arguments.alpn and info.alpn is None:
+        opened.tls.close()
         unmet = f"The handshake is good, but the server chose none of {', '.join(arguments.alpn)}."
+        return replace(outcome, problem=problem("hello.no-alpn", attempt, unmet)), None
+    return outcome, opened
+
+
+def _opened(aim: Target, config: ClientConfig, journey: Journey, recording: Recording, timeout: float) -> Open:
+    """Raises TLSError, OSError."""
+    sock = dial(journey, aim.dial, timeout)
+    began = time.perf_counter()
+    try:
+        tls = wrap(sock, config, server_name=aim.name, timeout=timeout)
+    finally:
+        journey.tls = time.perf_counter() - began
+    try:
+        return Open(tls, _await_verdict(tls, recording, timeout))
+    except BaseException:
         tls.close()
-        return replace(outcome, problem=problem("hello.no-alpn", outcome.attempt, unmet)), None
-    return outcome, Open(tls, early)
+        raise
 
 
 def _told(
@@ -242,8 +239,8 @@ def _use(opened: Open, outcome: Outcome, arguments: argparse.Namespace) -> tuple
     except TLSError as error:
         return _failed(outcome, error), response
     except OSError as error:
-        if is_closed_pipe(error):
-            raise
+        if arguments.talk and is_closed_pipe(error):
+            raise  # it is our own output that has no reader
         return _failed(outcome, error), response
     finally:
         opened.tls.close()

@@ -277,21 +277,18 @@ def _carrier(recording: Recording, direction: Direction) -> bytes:
 
     What is sent is traced before it is sealed, what is received after it was opened.
     """
-    records = b""
-    moved = False
-    for moment in recording.moments:
-        match moment.event:
-            case RecordMoved(going, _, record) if going is direction:
-                records = record
-            case DataMoved(going, _) if going is direction:
-                moved = True
-                if direction is US:
-                    continue
-            case _:
-                continue
-        if moved:
-            return records
-    raise Untold("application data on the wire")
+    moved = [
+        moment.event
+        for moment in recording.moments
+        if isinstance(moment.event, RecordMoved | DataMoved) and moment.event.direction is direction
+    ]
+    data = next((index for index, event in enumerate(moved) if isinstance(event, DataMoved)), None)
+    if data is None:
+        raise Untold("application data on the wire")
+    carrier = moved[data + 1 if direction is US else data - 1]
+    if not isinstance(carrier, RecordMoved):
+        raise Untold("a record for the application data")
+    return carrier.record
 
 
 def _start(value: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ..alerts import Alert
 from ..config import ClientConfig
@@ -23,7 +24,7 @@ from ..wire.messages import Certificate, CertificateRequest, ClientHello
 from .problems import CATALOGUE, Problem
 from .recording import Recording
 from .story import real
-from .words import authority, called, common_name, count, left, octets
+from .words import authority, called, common_name, count, left, moment, octets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,6 +347,8 @@ def _certificate(error: CertificateError, attempt: Attempt) -> Problem:
         facts["looked_in"] = f"{facts.get('looked_in', '')} ({count(int(facts['roots']), 'root')})"
     if "asked" in facts and _sent_name(attempt):
         facts["asked"] += " (sent as SNI)"
+    for name in {"not_before", "not_after", "now"} & facts.keys():
+        facts[name] = moment(datetime.fromisoformat(facts[name]))
     for name in ("ca", "issuer"):
         if name in facts:
             facts[name] = common_name(facts[name])

@@ -12,8 +12,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -70,7 +70,7 @@ def configure(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     page, problems = Terminal(sys.stdout, arguments.color), Terminal(sys.stderr, arguments.color)
     told = Attempt(target=arguments.on, host="", name="")
-    with ExitStack() as at_end:
+    with _terminable(), ExitStack() as at_end:
         try:
             host, port = host_and_port(arguments.on)
             credential, root = _credential(arguments, host, at_end)
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         log = quiet() if arguments.quiet else problems
         server = Server(config, folder, arguments.echo, listener.getsockname()[:2], log)
         page.lines(_banner(server, arguments, credential, root, page.look))
-        _until_stopped(server, listener)
+        _take_all(server, listener)
     return 0
 
 
@@ -186,11 +186,10 @@ class Server:
         self.log.line(f"  {datetime.now():%H:%M:%S} {peer}  {text}")
 
 
-def _until_stopped(server: Server, listener: socket.socket) -> None:
-    """Take connections until SIGTERM, or Ctrl-C, which goes on as KeyboardInterrupt. Those under way get to finish."""
+def _take_all(server: Server, listener: socket.socket) -> None:
+    """Take connections for ever. When that is interrupted, those under way get to finish."""
     threads: list[threading.Thread] = []
     try:
-        signal.signal(signal.SIGTERM, _stop)
         while True:
             server.room.acquire()
             try:
@@ -202,8 +201,6 @@ def _until_stopped(server: Server, listener: socket.socket) -> None:
             threads = [thread for thread in threads if thread.is_alive()]
             threads.append(threading.Thread(target=_serve, args=(server, sock, peer), daemon=True))
             threads[-1].start()
-    except _Stopped:
-        pass
     finally:
         listener.close()
         ends = time.monotonic() + FAREWELL
@@ -211,12 +208,24 @@ def _until_stopped(server: Server, listener: socket.socket) -> None:
             thread.join(max(0.0, ends - time.monotonic()))
 
 
-class _Stopped(BaseException):
+class _Terminated(BaseException):
     """SIGTERM has come."""
 
 
-def _stop(*_: object) -> NoReturn:
-    raise _Stopped
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends what is inside, after it has put away what it made."""
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except _Terminated:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise _Terminated
 
 
 def _serve(server: Server, sock: socket.socket, peer: tuple[str, int]) -> None:

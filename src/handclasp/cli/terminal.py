@@ -51,9 +51,6 @@ class Look:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text
 
 
-PLAIN: Final = Look(colour=False)
-
-
 class Terminal:
     """A stream to print lines on, from any thread."""
 

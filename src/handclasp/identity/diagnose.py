@@ -147,9 +147,10 @@ def _trust(case: _Case) -> _Problem | None:
             top,
             {**_ca_facts(case, top), "issuer_url": top.issuer_urls[0]},
         )
+    leads = "was issued by" if len(case.path) == 1 else "leads to"
     return _Problem(
         "unknown-ca",
-        f"the {case.owner}'s certificate was issued by {_cn(top.issuer)}, which is not a trusted CA",
+        f"the {case.owner}'s certificate {leads} {_cn(top.issuer)}, which is not a trusted CA",
         "get that CA's certificate from its owner and trust it: TrustStore.from_file(…)",
         Alert.UNKNOWN_CA,
         top,

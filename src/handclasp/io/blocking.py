@@ -262,6 +262,8 @@ class _SocketTransport:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        with suppress(OSError):  # not every socket is TCP; those that are must not hold back what we have sealed
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._deadline: float | None = None
         self.engine = threading.Lock()
         self.writing: AbstractAsyncContextManager[Any] = _AsyncLock()
