@@ -10,6 +10,8 @@ PYTEST := $(BIN)/python -m pytest
 
 demo: $(VENV)/.core
 	$(BIN)/handclasp demo
+	@echo
+	$(BIN)/handclasp demo rsa
 
 test: lint unit
 

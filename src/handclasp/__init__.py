@@ -32,6 +32,8 @@ from .identity.trust import PresentedChain, Role, TrustStore, VerifiedPeer, Veri
 from .io.blocking import Listener, TLSSocket, connect, listen, wrap
 from .keylog import KeyLogFile
 from .limits import Limits
+from .sessions.cache import ClientSessions, ServerSessions
+from .sessions.tickets import TicketKeys
 from .trace import Subject
 from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureScheme, TLSVersion
 
@@ -46,6 +48,7 @@ __all__ = [
     "ClientAuth",
     "ClientConfig",
     "ClientConnection",
+    "ClientSessions",
     "Closed",
     "ConcurrentUseError",
     "ConfigError",
@@ -71,12 +74,14 @@ __all__ = [
     "Role",
     "ServerConfig",
     "ServerConnection",
+    "ServerSessions",
     "SignatureScheme",
     "Signer",
     "Subject",
     "TLSError",
     "TLSSocket",
     "TLSVersion",
+    "TicketKeys",
     "TruncatedError",
     "TrustStore",
     "UnknownNames",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Self, TypeVar
 
@@ -14,12 +14,14 @@ from .codes import Code
 from .crypto.entropy import Entropy, SystemEntropy
 from .crypto.groups import GROUPS, POST_QUANTUM
 from .crypto.signatures import SUPPORTED as SUPPORTED_SCHEMES
-from .crypto.suites import DEFAULT_SUITES, SUITES
+from .crypto.suites import DEFAULT_SUITES, SAFE_SUITES, SUITES
 from .errors import ConfigError
 from .identity.credentials import Credential
 from .identity.trust import TrustStore, Verifier
 from .keylog import KeyLog
 from .limits import MAX_PLAINTEXT, Limits
+from .sessions.cache import ClientSessions, ServerSessions
+from .sessions.tickets import TicketKeys
 from .trace import Trace
 from .wire.messages import ClientHello
 from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureScheme, TLSVersion
@@ -27,7 +29,7 @@ from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureSch
 Clock = Callable[[], datetime]
 """The present time, aware of its zone."""
 
-SUPPORTED_VERSIONS = (TLSVersion.TLS_1_3,)
+SUPPORTED_VERSIONS = (TLSVersion.TLS_1_3, TLSVersion.TLS_1_2)
 
 
 def system_clock() -> datetime:
@@ -46,6 +48,17 @@ class PadTo:
 
     def __call__(self, length: int) -> int:
         return -length % self.multiple
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dangers:
+    """Protections that are switched off. Made by `handclasp.danger`, where each is explained."""
+
+    rsa_key_transport: bool = False
+    plain_master_secret: bool = False
+
+
+NO_DANGERS = Dangers()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +84,10 @@ class Config:
     """Called with each secret as a key-log line. Never set by the environment."""
     limits: Limits = field(default_factory=Limits)
     trace: Trace | None = None
+    session_lifetime: timedelta = timedelta(hours=2)
+    """How long a session may be resumed. Nothing is resumed unless `sessions` or `tickets` is given."""
+    danger: Dangers = NO_DANGERS
+    """What `handclasp.danger` has switched off; only its functions set it."""
     middlebox_compatibility: bool = True
     """Look like TLS 1.2 to boxes on the way (RFC 8446 §D.4)."""
     entropy: Entropy = field(default_factory=SystemEntropy)
@@ -81,9 +98,13 @@ class Config:
             object.__setattr__(self, name, _listed(name, getattr(self, name)))
         _check_protocols(self.alpn)
         _check_codes("versions", self.versions, SUPPORTED_VERSIONS)
-        _check_codes("cipher_suites", self.cipher_suites, SUITES)
+        _check_codes("cipher_suites", self.cipher_suites, SUITES if self.danger.rsa_key_transport else SAFE_SUITES)
+        if not any(SUITES[suite].version in self.versions for suite in self.cipher_suites):
+            raise ConfigError("none of cipher_suites belongs to one of versions")
         _check_codes("groups", self.groups, GROUPS)
         _check_codes("signature_schemes", self.signature_schemes, SUPPORTED_SCHEMES)
+        if self.session_lifetime <= timedelta(0):
+            raise ConfigError("session_lifetime must be positive")
         if self.record_size_limit is not None and not 64 <= self.record_size_limit <= MAX_PLAINTEXT + 1:
             raise ConfigError(
                 f"record_size_limit must be 64 to {MAX_PLAINTEXT + 1} bytes, not {self.record_size_limit}"
@@ -106,6 +127,8 @@ class ClientConfig(Config):
     """Groups to send a key share for at once. None: the first group, and the first plain curve beside a hybrid."""
     max_fragment_length: MaxFragmentLength | None = None
     """Ask the server for smaller records (RFC 6066 §4), for servers that do not know record_size_limit."""
+    sessions: ClientSessions | None = None
+    """Where sessions are kept for short handshakes; None: every handshake is a full one."""
     send_server_name: bool = True
     """Tell the server which name we want (SNI). The name is checked either way."""
     grease: bool = True
@@ -161,6 +184,10 @@ class ServerConfig(Config):
     """Certificates with their keys. Which one answers depends on the name asked for and the schemes offered."""
     client_auth: ClientAuth | None = None
     """Ask clients for a certificate; None: do not ask."""
+    sessions: ServerSessions | None = None
+    """Sessions kept here by id (TLS 1.2); None: none are."""
+    tickets: TicketKeys | None = None
+    """Keys for sessions that clients keep; None: none are given out."""
     unknown_names: UnknownNames | str = UnknownNames.DEFAULT
     """What to do with a client that asks for a name no credential has: "default" or "refuse"."""
     choose: Callable[[ClientHello], ServerConfig | Awaitable[ServerConfig]] | None = None

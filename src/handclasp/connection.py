@@ -35,6 +35,7 @@ from .errors import (
     TruncatedError,
     from_alert,
     from_fault,
+    guarded,
 )
 from .events import Asked, Closed, ConnectionInfo, Data, Event, HandshakeComplete, info_of
 from .handshake.after import after_client, after_server, update_write_keys
@@ -44,13 +45,14 @@ from .handshake.script import Peer, Question, Receive, Script, Want
 from .handshake.server import server
 from .identity.names import peer_name
 from .rules import PeerFault, require
-from .trace import DataMoved, Direction, MessageMoved
+from .trace import DataMoved, Direction, MessageMoved, Subject
 from .wire.messages import HEADER_SIZE, HandshakeMessage
 from .wire.names import (
     ContentType,
-    HandshakeType,
     KeyUpdateRequest,
+    TLSVersion,
 )
+from .wire.records import ChangeCipherSpec
 
 # --- the connection --------------------------------------------------------------------------------------------------
 
@@ -87,12 +89,12 @@ class Connection:
         after: Callable[[Peer, Established], Script[NoReturn]],
         first_record_version: int,
     ) -> None:
-        trace = _guarded("trace", config.trace)
+        trace = guarded("trace", config.trace)
         self._config = config
         self._inbound = Inbound(config.limits, trace)
-        padding = _guarded("padding", config.padding)
+        padding = guarded("padding", config.padding)
         self._outbound = Outbound(config.limits, padding, trace, first_record_version)
-        self._peer = self.peer_class(self._inbound, self._outbound, _guarded("keylog", config.keylog), trace)
+        self._peer = self.peer_class(self._inbound, self._outbound, guarded("keylog", config.keylog), trace)
         self._after = after
         self._script: Script[Any] = start(self._peer)
         self._want: Want | None = None
@@ -168,6 +170,8 @@ class Connection:
         """Change our sending keys (KeyUpdate, RFC 8446 §4.6.3), and ask the peer to change its own."""
         with self._entered():
             self._require_writable()
+            if self._peer.write_secret is None:
+                raise ConfigError("TLS 1.2 cannot change keys within a connection")
             requests = KeyUpdateRequest
             wanted = requests.UPDATE_REQUESTED if request_peer else requests.UPDATE_NOT_REQUESTED
             self._guard(update_write_keys, self._peer, wanted)
@@ -212,8 +216,11 @@ class Connection:
         """What was settled so far; also after a failure."""
         return info_of(self._peer)
 
-    def export(self, label: str | bytes, context: bytes = b"", length: int = 32) -> bytes:
-        """Keying material for another protocol: `length` bytes bound to this connection (RFC 8446 §7.5)."""
+    def export(self, label: str | bytes, context: bytes | None = None, length: int = 32) -> bytes:
+        """Keying material for another protocol: `length` bytes bound to this connection (RFC 8446 §7.5, RFC 5705).
+
+        In TLS 1.2 an empty context and none at all differ.
+        """
         established = self._require_established()
         if not 1 <= length <= 255 * established.suite.hash.size:
             raise ConfigError(f"an exporter gives 1 to {255 * established.suite.hash.size} bytes, not {length}")
@@ -225,8 +232,11 @@ class Connection:
     def channel_binding(self, kind: str) -> bytes:
         """`tls-exporter` (RFC 9266) or `tls-server-end-point` (RFC 5929 §4). Raises ConfigError for others."""
         established = self._require_established()
-        if kind == "tls-exporter":
+        older = established.version is TLSVersion.TLS_1_2
+        if kind == "tls-exporter" and not (older and established.unique is None):  # RFC 9266 §3
             return self.export("EXPORTER-Channel-Binding", b"", 32)
+        if kind == "tls-unique" and established.unique is not None:
+            return established.unique
         if kind != "tls-server-end-point":
             raise ConfigError(f"the channel binding {kind} is not defined for {established.version}")
         if established.server_certificate is None:
@@ -265,9 +275,9 @@ class Connection:
         type_ = buffer.peek()
         if type_ is None:
             return None
-        expected = [cls for cls in want.types if cls.type is type_]
+        expected = [cls for cls in want.types if issubclass(cls, HandshakeMessage) and cls.type is type_]
         if not expected:
-            raise _unexpected(type_, want)
+            raise want.unexpected(type_)
         raw = buffer.next()
         if raw is None:
             return None
@@ -282,7 +292,7 @@ class Connection:
         for cls in expected:
             if cls.accepts(body):
                 return cls.parse(body), raw
-        raise _unexpected(type_, want)
+        raise want.unexpected(type_)
 
     @property
     def _inbound_trace(self) -> Callable[[Any], None] | None:
@@ -303,8 +313,15 @@ class Connection:
                 self._inbound_trace(DataMoved(Direction.RECEIVED, len(content)))
             if self._inbound.worn() and not self._outbound.closed:
                 update_write_keys(self._peer, KeyUpdateRequest.UPDATE_REQUESTED)
+        elif type_ is ContentType.CHANGE_CIPHER_SPEC:
+            self._change_cipher_spec()
         else:
             raise PeerFault(rules.RECORD_TYPE, f"type {int(type_)} inside a protected record")
+
+    def _change_cipher_spec(self) -> None:
+        """RFC 5246 §7.1: it comes exactly where the script waits for it. Raises PeerFault."""
+        require(isinstance(self._want, Receive) and ChangeCipherSpec in self._want.types, rules.CCS_MISPLACED)
+        self._resume(ChangeCipherSpec())
 
     def _alert(self, content: bytes) -> None:
         """RFC 8446 §6. Raises AlertReceived for all but the two that are not errors."""
@@ -313,7 +330,7 @@ class Connection:
         require(level.known, rules.ALERT_LEVEL, str(level))
         if self._inbound_trace:
             self._inbound_trace(MessageMoved(Direction.RECEIVED, self._inbound.epoch, ContentType.ALERT, content))
-        if alert is Alert.USER_CANCELED:
+        if alert is Alert.USER_CANCELED or (level is AlertLevel.WARNING and self._tolerates(alert)):
             self._warnings += 1
             require(self._warnings <= self._config.limits.warning_alerts, rules.TOO_MANY_WARNINGS)
         elif alert is Alert.CLOSE_NOTIFY and self._established is not None:
@@ -322,6 +339,12 @@ class Connection:
             self._events.append(Closed(clean=True))
         else:
             raise from_alert(alert)
+
+    def _tolerates(self, alert: Alert) -> bool:
+        """TLS 1.2 has warnings that end nothing (RFC 5246 §7.2); TLS 1.3 has not, and it may yet become either."""
+        version = self._peer.notes.get(Subject.VERSION)
+        older = TLSVersion.TLS_1_2 in self._config.versions if version is None else version.value is TLSVersion.TLS_1_2
+        return older and alert is not Alert.CLOSE_NOTIFY
 
     def _resume(self, value: object) -> None:
         """Go on with the script; answer what it asks at once where the configuration can."""
@@ -335,7 +358,7 @@ class Connection:
             self._want = want
             if isinstance(want, Receive):
                 return
-            value = _ask(want)
+            value = want.put()
             if inspect.isawaitable(value):
                 self._events.append(Asked(want, value))
                 return
@@ -358,11 +381,22 @@ class Connection:
         most = self._outbound.most_content
         for start in range(0, len(view), most):
             if self._outbound.spent:
-                update_write_keys(self._peer, KeyUpdateRequest.UPDATE_NOT_REQUESTED)
+                self._renew_keys()
             chunk = bytes(view[start : start + most])
             if self._inbound_trace:
                 self._inbound_trace(DataMoved(Direction.SENT, len(chunk)))
             self._outbound.data(chunk)
+
+    def _renew_keys(self) -> None:
+        """Before a key is worn out: new ones in TLS 1.3, the end in TLS 1.2, which cannot change them."""
+        if self._peer.write_secret is not None:
+            update_write_keys(self._peer, KeyUpdateRequest.UPDATE_NOT_REQUESTED)
+            return
+        self._outbound.closed = True
+        self._outbound.alert(AlertLevel.WARNING, Alert.CLOSE_NOTIFY)
+        raise ConnectionClosed(
+            "the keys are worn out, and TLS 1.2 cannot change them", code="keys-worn-out", remedy="connect again"
+        )
 
     # --- failing ---
 
@@ -391,7 +425,7 @@ class Connection:
     def _poison(self, error: TLSError) -> None:
         self._error = error
         self._script.close()
-        if error.alert is None and not isinstance(error, (AlertReceived, TruncatedError)):
+        if error.alert is None and not isinstance(error, (AlertReceived, ConnectionClosed, TruncatedError)):
             error.alert = Alert.INTERNAL_ERROR
         if error.alert is not None and not error.alert_received and not self._outbound.closed:
             self._outbound.closed = True
@@ -445,33 +479,3 @@ class ServerConnection(Connection):
 
     def __init__(self, config: ServerConfig) -> None:
         super().__init__(config, lambda peer: server(peer, config), after_server, 0x0303)
-
-
-def _unexpected(type_: HandshakeType, want: Receive) -> PeerFault:
-    due = " or ".join(cls.__name__ for cls in want.types)
-    return PeerFault(rules.MESSAGE_UNEXPECTED, f"{type_} where {due} was due")
-
-
-def _ask(question: Question[Any]) -> Any:
-    """Ask whoever the configuration names. Any failure of theirs refuses the connection."""
-    try:
-        return question.answer()
-    except TLSError:
-        raise
-    except Exception as error:
-        raise CallbackError(f"{type(question).__name__} failed: {type(error).__name__}") from error
-
-
-def _guarded(name: str, callback: Callable[..., T] | None) -> Callable[..., T] | None:
-    """A callback of the configuration whose failure is told apart from ours."""
-    if callback is None:
-        return None
-    call = callback
-
-    def guarded(*arguments: object) -> T:
-        try:
-            return call(*arguments)
-        except Exception as error:
-            raise CallbackError(f"{name} failed: {type(error).__name__}") from error
-
-    return guarded

@@ -6,7 +6,8 @@ attributes: the alert and who sent it, the rule and its section, both offers whe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from .alerts import Alert
 from .limits import MAX_MESSAGE
@@ -161,6 +162,8 @@ class InternalError(TLSError):
     default_code = "internal"
 
 
+T = TypeVar("T")
+
 _CLASS_OF = {
     Kind.PROTOCOL: HandshakeError,
     Kind.NEGOTIATION: NegotiationError,
@@ -216,3 +219,18 @@ def from_alert(alert: Alert) -> AlertReceived:
         alert_received=True,
         remedy=_ALERT_REMEDIES.get(alert, ""),
     )
+
+
+def guarded(name: str, callback: Callable[..., T] | None) -> Callable[..., T] | None:
+    """A callback of the configuration whose failure is told apart from ours."""
+    if callback is None:
+        return None
+    call = callback
+
+    def guarded(*arguments: object) -> T:
+        try:
+            return call(*arguments)
+        except Exception as error:
+            raise CallbackError(f"{name} failed: {type(error).__name__}") from error
+
+    return guarded

@@ -89,7 +89,7 @@ def info_of(peer: Peer) -> ConnectionInfo:
         client_signature_scheme=taken.get(Subject.CLIENT_SIGNATURE_SCHEME),
         alpn=taken.get(Subject.ALPN),
         server_name=taken.get(Subject.SERVER_NAME),
-        resumed=False,
+        resumed=Subject.RESUMED in taken,
         hello_retry=Subject.HELLO_RETRY in taken,
         peer_certificates=peer.chain,
         verified_chain=verdict.chain if isinstance(verdict, VerifiedPeer) else (),

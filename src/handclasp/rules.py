@@ -137,7 +137,7 @@ NO_SUPPORTED_VERSION = Rule(
     Alert.PROTOCOL_VERSION,
     "the client and we have no TLS version in common",
     Kind.NEGOTIATION,
-    "client: enable TLS 1.3",
+    "client: enable TLS 1.2 or 1.3",
 )
 NO_COMMON_CIPHER_SUITE = Rule(
     "RFC 8446 §4.1.1",
@@ -222,7 +222,7 @@ SERVER_VERSION = Rule(
     Alert.PROTOCOL_VERSION,
     "the server answered with a TLS version we did not offer",
     Kind.NEGOTIATION,
-    "server: enable TLS 1.3",
+    "server: enable TLS 1.2 or 1.3",
 )
 SERVER_LEGACY_VERSION = Rule(
     "RFC 8446 §4.1.3", Alert.ILLEGAL_PARAMETER, "legacy_version is not 0x0303 in a TLS 1.3 answer"
@@ -324,6 +324,46 @@ SIGNATURE = Rule(
 )
 FINISHED = Rule(
     "RFC 8446 §4.4.4", Alert.DECRYPT_ERROR, "the peer's Finished does not match: the two sides saw different handshakes"
+)
+
+# --- TLS 1.2 of its own (RFC 5246) ------------------------------------------------------------------------------------
+
+EXTENDED_MASTER_SECRET = Rule(
+    "RFC 7627 §5.2",
+    Alert.HANDSHAKE_FAILURE,
+    "the peer speaks TLS 1.2 without the extended master secret",
+    Kind.NEGOTIATION,
+    "update the peer, or enable TLS 1.3 on it; danger.allow_plain_master_secret talks to it as it is",
+)
+RENEGOTIATION_INFO = Rule(
+    "RFC 5746 §3.4", Alert.HANDSHAKE_FAILURE, "renegotiation_info is not empty in a first handshake"
+)
+RENEGOTIATION = Rule("RFC 5746 §4.5", Alert.NO_RENEGOTIATION, "the peer insists on renegotiation, which we do not do")
+POINT_FORMATS = Rule("RFC 8422 §5.1.2", Alert.ILLEGAL_PARAMETER, "ec_point_formats lacks uncompressed points")
+HELLO_COMPRESSION_NULL = Rule(
+    "RFC 5246 §7.4.1.2", Alert.ILLEGAL_PARAMETER, "the ClientHello does not offer null compression"
+)
+FALLBACK = Rule(
+    "RFC 7507 §3",
+    Alert.INAPPROPRIATE_FALLBACK,
+    "the client fell back to an older version, and we have a newer one: something broke its first attempt",
+)
+CERTIFICATE_ENCRYPTION = Rule(
+    "RFC 5246 §7.4.2",
+    Alert.ILLEGAL_PARAMETER,
+    "the certificate's key usage does not allow the key transport that the server chose",
+    Kind.CERTIFICATE,
+    "reissue the certificate with keyUsage keyEncipherment, or choose an ECDHE cipher suite",
+)
+RESUMED_SUITE = Rule("RFC 5246 §7.4.1.3", Alert.ILLEGAL_PARAMETER, "a resumed session changes its cipher suite")
+RESUMED_MASTER_SECRET = Rule(
+    "RFC 7627 §5.3", Alert.HANDSHAKE_FAILURE, "a resumed session loses, or gains, the extended master secret"
+)
+RESUMED_ALPN = Rule("RFC 7301 §3.1", Alert.ILLEGAL_PARAMETER, "a resumed session changes its application protocol")
+CERTIFICATE_SUITE = Rule(
+    "RFC 5246 §7.4.2",
+    Alert.ILLEGAL_PARAMETER,
+    "the server's certificate has a key that its own choice of cipher suite cannot use",
 )
 
 # --- after the handshake (RFC 8446 §4.6) -----------------------------------------------------------------------------

@@ -42,6 +42,7 @@ class Subject(Enum):
     CLIENT_CREDENTIAL = "client_credential"
     CLIENT_SIGNATURE_SCHEME = "client_signature_scheme"
     HELLO_RETRY = "hello_retry"
+    RESUMED = "resumed"
     PEER = "peer"
 
 

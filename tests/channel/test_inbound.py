@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from handclasp import AlertReceived, ClientAuth, Limits, rules
-from handclasp.channel.schedule import TrafficSecret
+from handclasp.channel.protection import Keys
 from handclasp.handshake.script import Peer
 from handclasp.lab.faults import inject
 from handclasp.rules import Rule
@@ -27,7 +27,7 @@ class Early(Peer):
     type: ContentType
     content: bytes
 
-    def write_with(self, secret: TrafficSecret, epoch: Epoch) -> None:
+    def write_with(self, secret: Keys, epoch: Epoch) -> None:
         super().write_with(secret, epoch)
         if epoch is Epoch.HANDSHAKE:
             outbound: Any = self._outbound

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from handclasp.channel.protection import ClearSealer, Opener, ProtectedSealer
+from handclasp.channel.protection import ClearSealer, Opener13, Sealer13
 from handclasp.channel.schedule import TrafficSecret
 from handclasp.crypto.secret import Secret
 from handclasp.crypto.suites import SUITES, Suite
@@ -28,23 +28,23 @@ def _secret(suite: Suite) -> TrafficSecret:
     return TrafficSecret(suite, Secret(bytes(suite.hash.size)))
 
 
-def _pair(suite: Suite = GCM, limits: Limits | None = None, most: int = MOST) -> tuple[ProtectedSealer, Opener]:
+def _pair(suite: Suite = GCM, limits: Limits | None = None, most: int = MOST) -> tuple[Sealer13, Opener13]:
     limits = limits or Limits()
-    return ProtectedSealer(_secret(suite), limits), Opener(_secret(suite), limits, most)
+    return Sealer13(_secret(suite), limits), Opener13(_secret(suite), limits, most)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_records_of_the_rfc(name: str) -> None:
     trace = load(name)
     seen = 0
-    sealers: dict[tuple[str, str], tuple[ProtectedSealer, Opener]] = {}
+    sealers: dict[tuple[str, str], tuple[Sealer13, Opener13]] = {}
     for record in trace.records:
         key = (record.epoch, record.sender)
         if record.epoch == "plaintext":
             continue
         if key not in sealers:
             secret = TrafficSecret(GCM, Secret(trace.secrets[f"{record.sender}_{record.epoch}_traffic"]))
-            sealers[key] = ProtectedSealer(secret, Limits()), Opener(secret, Limits(), MOST)
+            sealers[key] = Sealer13(secret, Limits()), Opener13(secret, Limits(), MOST)
         sealer, opener = sealers[key]
         type_ = ContentType[record.type.upper()]
         assert sealer.seal(type_, record.payload, 0) == record.record

@@ -72,9 +72,8 @@ def test_keys_and_finished(trace: Trace) -> None:
             secret = Secret(trace.secrets[f"{message.sender}_handshake_traffic"])
             before = b"".join(_hashed(trace, message.message))
             traffic = TrafficSecret(SUITE, secret)
-            assert traffic.confirms(message.message[4:], Hash.SHA256.digest(before))
-            assert not traffic.confirms(message.message[4:], Hash.SHA256.digest(before + b"?"))
-            assert not traffic.confirms(b"", Hash.SHA256.digest(before))
+            assert traffic.finished(Hash.SHA256.digest(before)) == message.message[4:]
+            assert traffic.finished(Hash.SHA256.digest(before + b"?")) != message.message[4:]
 
 
 def _hashed(trace: Trace, until: bytes) -> list[bytes]:

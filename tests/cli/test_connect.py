@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import socket
 import stat
@@ -23,6 +24,7 @@ from handclasp.cli.diagnosis import Attempt, diagnose, problem
 from handclasp.cli.problems import CATALOGUE, frame
 from handclasp.cli.terminal import Look
 from handclasp.lab.ca import CertificateAuthority
+from handclasp.wire.names import TLSVersion
 
 from .commands import Files, answering, command, environment, run, tls_server
 
@@ -282,6 +284,23 @@ def test_the_server_wants_our_certificate(strict_port: int, files: Files, capsys
     assert "issued by     stranger" in printed.err
 
 
+def test_a_server_of_tls_1_2_that_wants_our_certificate(
+    credential: Credential, trust: TrustStore, authority: CertificateAuthority, files: Files, capsys: Printed
+) -> None:
+    auth = ClientAuth(verify=trust, authorities=[authority.certificate.subject_der])
+    config = ServerConfig(credentials=[credential], client_auth=auth, versions=[TLSVersion.TLS_1_2])
+    with tls_server(config) as port:
+        aim = ["connect", f"localhost:{port}", "--only-ca", files.ca]
+        assert main(aim) == 7
+        printed = capsys.readouterr()
+        assert "client.cert-required" in printed.err
+        assert "accepts CAs   handclasp test CA" in printed.err
+        assert main([*aim, "--cert", files.client, "--steps"]) == 0
+        assert "now show yours" in capsys.readouterr().out
+        assert main([*aim, "--cert", files.stranger]) == 7
+        assert "client.cert-rejected" in capsys.readouterr().err
+
+
 def test_a_server_that_only_asks(credential: Credential, trust: TrustStore, files: Files, capsys: Printed) -> None:
     auth = ClientAuth(verify=trust, required=False)
     with tls_server(ServerConfig(credentials=[credential], client_auth=auth)) as port:
@@ -478,9 +497,41 @@ def test_with_s_server(files: Files, capsys: Printed) -> None:
 
 @needs_openssl
 def test_with_an_old_s_server(files: Files, capsys: Printed) -> None:
-    with s_server(files, "-tls1_2") as port:
+    with s_server(files, "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0") as port:
         assert main(["connect", f"127.0.0.1:{port}", "--only-ca", files.ca]) == 5
     check_frame(capsys.readouterr().err, f"127.0.0.1:{port}", "hello.no-version · exit 5")
+
+
+@needs_openssl
+def test_with_an_s_server_of_tls_1_2(files: Files, capsys: Printed) -> None:
+    with s_server(files, "-tls1_2") as port:
+        aim = ["connect", f"127.0.0.1:{port}", "--only-ca", files.ca]
+        assert main([*aim, "--steps"]) == 0
+        told = capsys.readouterr().out
+        assert main([*aim, "--bytes"]) == 0
+        explained = capsys.readouterr().out
+        assert main([*aim, "--tls", "1.3"]) == 5
+    check_frame(capsys.readouterr().err, f"127.0.0.1:{port}", "hello.no-version · exit 5")
+    assert "TLS 1.2, certificate trusted" in told
+    assert "(2 round trips)" in told
+    assert re.search(r"◀── Certificate +[\d ]+ B   1 certificate$", told, re.MULTILINE)
+    assert re.search(r"◀── ServerKeyExchange +[\d ]+ B   ✓ key share, signed$", told, re.MULTILINE)
+    assert re.search(r"◀── ServerHelloDone +4 B   your turn$", told, re.MULTILINE)
+    assert re.search(r"──▶ ClientKeyExchange +[\d ]+ B   the other key share$", told, re.MULTILINE)
+    assert re.search(r"◀── ChangeCipherSpec +1 B   encrypted from here on$", told, re.MULTILINE)
+    assert re.search(r"◀── Finished +16 B   ✓ nothing was altered$", told, re.MULTILINE)
+    assert max(map(len, told.splitlines())) <= 80
+    assert "named_curve  X25519" in explained
+    assert "certificate_list length" in explained
+
+
+def test_a_range_of_versions(port: int, files: Files, capsys: Printed) -> None:
+    for wanted, version in (("1.2", "1.2"), ("1.3", "1.3"), ("1.2-1.3", "1.3")):
+        assert main(["connect", f"localhost:{port}", "--only-ca", files.ca, "--tls", wanted, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["tls"]["version"] == version
+    assert main(["connect", f"localhost:{port}", "--tls", "1.1"]) == 2
+    assert "takes 1.2, 1.3, 1.2-1.3" in capsys.readouterr().err
 
 
 @needs_openssl

@@ -222,10 +222,22 @@ def test_with_s_client(server: Serving) -> None:
 
 @needs_openssl
 def test_an_old_client(server: Serving) -> None:
-    arguments = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_2"]
-    done = subprocess.run(arguments, input=b"", capture_output=True, timeout=30, check=False)
+    arguments = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_1"]
+    weak = [*arguments, "-cipher", "DEFAULT@SECLEVEL=0"]
+    done = subprocess.run(weak, input=b"", capture_output=True, timeout=30, check=False)
     assert done.returncode != 0
-    assert "TLS 1.2" in server.wait_for("client is too old: it offers")
+    assert "TLS 1.1" in server.wait_for("client is too old: it offers")
+
+
+@needs_openssl
+def test_a_client_of_tls_1_2(server: Serving) -> None:
+    arguments = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_2", "-quiet"]
+    check = ["-servername", "localhost", "-CAfile", server.ca, "-verify_return_error"]
+    request = b"GET /a.txt HTTP/1.1\r\n\r\n"
+    done = subprocess.run([*arguments, *check], input=request, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(b"\r\n\r\nhello\n")
+    assert "TLS 1.2 " in server.wait_for("200 GET /a.txt")
 
 
 def test_the_standard_library_as_client(server: Serving) -> None:
@@ -272,7 +284,7 @@ def test_echo(folder: Path) -> None:
     assert found["group"] == "X25519MLKEM768"
     assert found["post_quantum"] is True
     assert found["server_name"] == "localhost"
-    assert found["offered"]["versions"] == ["TLS 1.3"]
+    assert found["offered"]["versions"] == ["TLS 1.3", "TLS 1.2"]
     assert found["offered"]["key_shares"] == ["X25519MLKEM768", "X25519"]
     assert found["offered"]["grease"] is True
     assert found["offered"]["client_hello_bytes"] > 1216

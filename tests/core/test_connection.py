@@ -98,6 +98,7 @@ def test_both_sides_tell_the_same(pair: Pair, credential: Credential) -> None:
     assert theirs.certificate == credential.leaf
     assert theirs.peer_certificates == ()
     assert "first of ours" in theirs.why(Subject.GROUP)
+    assert ours.why(Subject.GROUP) == "the server's choice among ours"
     assert ours.why(Subject.ALPN) == ""
 
 
@@ -352,6 +353,8 @@ def test_alpn(trust: TrustStore, credential: Credential) -> None:
         server = ServerConfig(credentials=[credential], alpn=ours)
         pair = handshake(ClientConnection(client, "localhost"), ServerConnection(server))
         assert pair.client.info.alpn == pair.server.info.alpn == expected
+        why = "the server's choice among ours; it passed over http/1.1" if expected else ""
+        assert pair.client.info.why(Subject.ALPN) == why
     error = refused(
         lambda: handshake(
             ClientConnection(client, "localhost"), ServerConnection(ServerConfig(credentials=[credential], alpn=["x"]))

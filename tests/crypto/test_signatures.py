@@ -26,7 +26,7 @@ from handclasp.crypto.signatures import (
     verify,
 )
 from handclasp.identity.pem import encode
-from handclasp.wire.names import SignatureScheme
+from handclasp.wire.names import SignatureScheme, TLSVersion
 
 DATA = b" " * 64 + b"TLS 1.3, server CertificateVerify\0" + bytes(range(32))
 POST_QUANTUM = (SignatureScheme.MLDSA44, SignatureScheme.MLDSA65, SignatureScheme.MLDSA87)
@@ -49,12 +49,34 @@ def test_the_offer_is_every_scheme_of_a_kind_and_nothing_else() -> None:
     assert not set(SUPPORTED) & set(CERTIFICATE_ONLY)
 
 
-@pytest.mark.parametrize("scheme", [s for s in SignatureScheme if s not in SUPPORTED])
-def test_pkcs1_and_sha1_never_sign(scheme: SignatureScheme, keys: dict[KeyKind, PrivateKey]) -> None:
-    assert not any(fits(scheme, kind) for kind in KeyKind)
-    with pytest.raises(ValueError, match="does not sign TLS"):
+SHA1 = (SignatureScheme.RSA_PKCS1_SHA1, SignatureScheme.ECDSA_SHA1)
+
+
+@pytest.mark.parametrize("scheme", SHA1)
+def test_sha1_never_signs(scheme: SignatureScheme, keys: dict[KeyKind, PrivateKey]) -> None:
+    with pytest.raises(ValueError, match="does not sign"):
         sign(keys[KeyKind.RSA], scheme, DATA)
-    assert not verify(keys[KeyKind.RSA].public_key(), KeyKind.RSA, scheme, b"x", DATA)
+    for version in (TLSVersion.TLS_1_2, TLSVersion.TLS_1_3):
+        assert not any(fits(scheme, kind, version) for kind in KeyKind)
+        assert not verify(keys[KeyKind.RSA].public_key(), KeyKind.RSA, scheme, b"x", DATA, version)
+
+
+@pytest.mark.parametrize("scheme", CERTIFICATE_ONLY)
+def test_pkcs1_signs_in_tls_1_2_alone(scheme: SignatureScheme, keys: dict[KeyKind, PrivateKey]) -> None:
+    public, signature = keys[KeyKind.RSA].public_key(), sign(keys[KeyKind.RSA], scheme, DATA)
+    assert verify(public, KeyKind.RSA, scheme, signature, DATA, TLSVersion.TLS_1_2)
+    assert not verify(public, KeyKind.RSA, scheme, signature, DATA)
+    assert not verify(public, KeyKind.RSA_PSS, scheme, signature, DATA, TLSVersion.TLS_1_2)
+    assert [kind for kind in KeyKind if fits(scheme, kind, TLSVersion.TLS_1_2)] == [KeyKind.RSA]
+    assert not any(fits(scheme, kind) for kind in KeyKind)
+
+
+def test_an_ecdsa_scheme_names_no_curve_in_tls_1_2(keys: dict[KeyKind, PrivateKey]) -> None:
+    scheme, curves = SignatureScheme.ECDSA_SECP256R1_SHA256, (KeyKind.P256, KeyKind.P384, KeyKind.P521)
+    assert [kind for kind in KeyKind if fits(scheme, kind)] == [KeyKind.P256]
+    assert tuple(kind for kind in KeyKind if fits(scheme, kind, TLSVersion.TLS_1_2)) == curves
+    for mldsa in (s for s in SUPPORTED if "MLDSA" in s.name):
+        assert not any(fits(mldsa, kind, TLSVersion.TLS_1_2) for kind in KeyKind)
 
 
 @pytest.mark.parametrize("scheme", SUPPORTED, ids=str)

@@ -92,14 +92,16 @@ class Foreign(ABC):
 class StdlibPeer(Foreign):
     """The standard library's `ssl`. The context is this peer's own."""
 
-    def __init__(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, server_name: str | None = None, session: ssl.SSLSession | None = None
+    ) -> None:
         super().__init__()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         # There is no public way to see the messages; `_msg_callback` is what the library's own debugging uses.
         internals: Any = context
         internals._msg_callback = self._listen
         server_side = context.protocol is ssl.PROTOCOL_TLS_SERVER
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name, session)
         self._advance()
 
     @property

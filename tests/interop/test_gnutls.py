@@ -21,8 +21,9 @@ from handclasp import (
     NamedGroup,
     ServerConfig,
     SignatureScheme,
+    TLSVersion,
 )
-from handclasp.crypto.suites import SUITES
+from handclasp.crypto.suites import SUITES as ALL_SUITES
 from handclasp.trace import Direction
 from interop.identities import CLASSIC_SCHEMES, NAME, OTHER_NAME, Identities, Identity
 from interop.programs import (
@@ -69,6 +70,7 @@ SIGNATURES = {
     SignatureScheme.RSA_PSS_PSS_SHA512: "RSA-PSS-SHA512",
 }
 
+SUITES = [code for code, suite in ALL_SUITES.items() if suite.version is TLSVersion.TLS_1_3]
 TLS13 = "NORMAL:-VERS-ALL:+VERS-TLS1.3"
 
 

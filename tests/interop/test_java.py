@@ -126,7 +126,7 @@ def connecting(
 # --- our client, their server ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suite", DEFAULT_SUITES, ids=str)
+@pytest.mark.parametrize("suite", DEFAULT_SUITES[:3], ids=str)
 def test_client_and_suite(suite: CipherSuite, classes: Path, identities: Identities) -> None:
     config = ClientConfig(trust=identities.trust, alpn=["echo"])
     with (
@@ -193,7 +193,7 @@ def test_client_refuses(
 # --- our server, their client ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suite", DEFAULT_SUITES, ids=str)
+@pytest.mark.parametrize("suite", DEFAULT_SUITES[:3], ids=str)
 def test_server_and_suite(suite: CipherSuite, classes: Path, identities: Identities) -> None:
     config = ServerConfig(credentials=[identities.of().credential], alpn=["echo"])
     with (

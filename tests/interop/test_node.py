@@ -90,7 +90,7 @@ def check_answer(tls: TLSSocket, client: Program, said: bytes = b"a line") -> No
 # --- our client, their server ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suite", DEFAULT_SUITES, ids=str)
+@pytest.mark.parametrize("suite", DEFAULT_SUITES[:3], ids=str)
 def test_client_and_suite(suite: CipherSuite, identities: Identities) -> None:
     with (
         serving(identities.of(), ciphers=str(suite)) as server,
@@ -173,7 +173,7 @@ def test_client_refuses(
 # --- our server, their client ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suite", DEFAULT_SUITES, ids=str)
+@pytest.mark.parametrize("suite", DEFAULT_SUITES[:3], ids=str)
 def test_server_and_suite(suite: CipherSuite, identities: Identities) -> None:
     config = ServerConfig(credentials=[identities.of().credential])
     with Host() as host, connecting(host, identities, ciphers=str(suite)) as client, host.accept(config) as tls:

@@ -24,10 +24,11 @@ from handclasp import (
     ServerConfig,
     ServerConnection,
     SignatureScheme,
+    TLSVersion,
 )
 from handclasp.crypto.groups import GROUPS, POST_QUANTUM
 from handclasp.crypto.signatures import SUPPORTED
-from handclasp.crypto.suites import SUITES
+from handclasp.crypto.suites import SUITES as ALL_SUITES
 from handclasp.wire.names import HandshakeType
 from interop.identities import NAME, SCHEMES, Identities
 from interop.openssl_bio import (
@@ -39,6 +40,8 @@ from interop.openssl_bio import (
     newer_server_peer,
     shake,
 )
+
+SUITES = [code for code, suite in ALL_SUITES.items() if suite.version is TLSVersion.TLS_1_3]
 
 OPENSSL_GROUPS = {
     NamedGroup.X25519_MLKEM768: "X25519MLKEM768",

@@ -17,8 +17,9 @@ from handclasp import (
     NamedGroup,
     ServerConfig,
     SignatureScheme,
+    TLSVersion,
 )
-from handclasp.crypto.suites import SUITES
+from handclasp.crypto.suites import SUITES as ALL_SUITES
 from handclasp.trace import Direction
 from interop.identities import CLASSIC_SCHEMES, NAME, OTHER_NAME, Identities, Identity
 from interop.programs import (
@@ -32,6 +33,8 @@ from interop.programs import (
     read_to_end,
     tool,
 )
+
+SUITES = [code for code, suite in ALL_SUITES.items() if suite.version is TLSVersion.TLS_1_3]
 
 GROUPS = {
     NamedGroup.X25519: "X25519",
@@ -52,10 +55,10 @@ TEMPORARY_KEYS = {
 ANY_SUITE = ("-cipher", "DEFAULT@SECLEVEL=0")
 
 
-def s_server(identity: Identity, *options: str | Path) -> Program:
+def s_server(identity: Identity, *options: str | Path, version: str = "-tls1_3") -> Program:
     certificate = ("-cert", identity.chain_file, "-key", identity.key_file)
     return Program(
-        tool("openssl"), "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-tls1_3", *certificate, *options
+        tool("openssl"), "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", version, *certificate, *options
     )
 
 
@@ -63,10 +66,12 @@ def port_of(server: Program) -> str:
     return server.output.expect(r"ACCEPT 127\.0\.0\.1:(\d+)")
 
 
-def s_client(host: Host, trusted: Identities, *options: str | Path, name: str = NAME) -> Program:
+def s_client(
+    host: Host, trusted: Identities, *options: str | Path, name: str = NAME, version: str = "-tls1_3"
+) -> Program:
     verify = ("-CAfile", trusted.root_file, "-verify_return_error", "-verify_hostname", name)
     return Program(
-        tool("openssl"), "s_client", "-connect", host.address, "-tls1_3", "-servername", name, *verify, *options
+        tool("openssl"), "s_client", "-connect", host.address, version, "-servername", name, *verify, *options
     )
 
 

@@ -8,25 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
 from handclasp import ClientAuth, ClientConfig, Limits, NamedGroup, ServerConfig, VerifiedPeer
-from handclasp.channel.inbound import Inbound
+from handclasp.channel.inbound import ChangeCipherSpecs, Inbound
 from handclasp.channel.outbound import Outbound
-from handclasp.channel.schedule import TrafficSecret
+from handclasp.channel.protection import Keys
+from handclasp.config import Dangers
 from handclasp.crypto.groups import KeyPair, generate
 from handclasp.crypto.secret import Secret
+from handclasp.crypto.signatures import KeyKind
 from handclasp.crypto.suites import SUITES, Suite
+from handclasp.handshake import authenticate, client12, client13, server12, server13
 from handclasp.handshake import client as client_script
-from handclasp.handshake import client13, server13
 from handclasp.handshake import server as server_script
 from handclasp.handshake.after import after_client, after_server
+from handclasp.handshake.offer import Offer
 from handclasp.handshake.proofs import Agreement, Established, Possession
-from handclasp.handshake.script import Peer, Question, Script, Sign, VerifyPeer, Want
+from handclasp.handshake.resume import client_policy, server_policy
+from handclasp.handshake.script import Decrypt, Peer, Question, Script, Sign, VerifyPeer, Want
 from handclasp.identity.names import peer_name
-from handclasp.rules import PeerFault
+from handclasp.rules import SERVER_CIPHER_SUITE, PeerFault, require
+from handclasp.sessions.cache import ClientSession, ClientSessions, ServerSessions
+from handclasp.sessions.session import Session
+from handclasp.sessions.tickets import TicketKeys
 from handclasp.trace import Epoch
 from handclasp.wire.extensions import (
     EMPTY,
@@ -55,10 +63,37 @@ from handclasp.wire.messages import (
     NewSessionTicket,
     ServerHello,
 )
-from handclasp.wire.names import CipherSuite, KeyUpdateRequest, SignatureScheme, TLSVersion
+from handclasp.wire.messages12 import (
+    Certificate12,
+    CertificateRequest12,
+    CertificateStatusMessage,
+    ClientECDH,
+    ClientEncryptedSecret,
+    HelloRequest,
+    NewSessionTicket12,
+    ServerECDHParams,
+    ServerHelloDone,
+    ServerKeyExchange,
+)
+from handclasp.wire.names import (
+    CertificateStatusType,
+    CipherSuite,
+    ClientCertificateType,
+    ECCurveType,
+    KeyUpdateRequest,
+    SignatureScheme,
+    TLSVersion,
+)
+from handclasp.wire.records import ChangeCipherSpec
 from rules.stage import NAME, authority, client_credential, credential
 
 SUITE = CipherSuite.TLS_AES_128_GCM_SHA256
+SUITE12 = CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+RSA_SUITE = CipherSuite.TLS_RSA_WITH_AES_128_GCM_SHA256
+SESSION_ID = b"\x01" * 32
+"""The id of a session that the server remembers, and that the client shows."""
+
+Arrival = HandshakeMessage | ChangeCipherSpec
 COOKIE = bytes(32)
 
 # --- stand-ins -------------------------------------------------------------------------------------------------------
@@ -83,11 +118,35 @@ def _hello(*, shared: bool, cookie: bool = False, early_data: bool = False) -> C
     )
 
 
-STAND_INS: dict[type[HandshakeMessage], dict[str, HandshakeMessage]] = {
+def _hello12(*, suite: CipherSuite = SUITE12, session_id: bytes = b"") -> ClientHello:
+    return ClientHello(
+        TLSVersion.TLS_1_2,
+        bytes(32),
+        session_id,
+        (suite,),
+        b"\0",
+        ClientHelloExtensions(
+            supported_groups=(NamedGroup.X25519, NamedGroup.SECP256R1),
+            signature_algorithms=(SignatureScheme.ECDSA_SECP256R1_SHA256,),
+            extended_master_secret=EMPTY,
+            session_ticket=b"",
+        ),
+    )
+
+
+def _answer12(*, suite: CipherSuite = SUITE12, session_id: bytes = b"", ticket: bool = False) -> ServerHello:
+    extensions = ServerHelloExtensions(extended_master_secret=EMPTY, session_ticket=EMPTY if ticket else None)
+    return ServerHello(TLSVersion.TLS_1_2, bytes(32), session_id, suite, 0, extensions)
+
+
+STAND_INS: dict[type[Arrival], dict[str, Arrival]] = {
     ClientHello: {
         "ClientHello": _hello(shared=True),
         "ClientHello(without our group's share)": _hello(shared=False),
         "ClientHello(with our cookie and share)": _hello(shared=True, cookie=True),
+        "ClientHello(1.2)": _hello12(),
+        "ClientHello(1.2, key transport)": _hello12(suite=RSA_SUITE),
+        "ClientHello(1.2, a session)": _hello12(session_id=SESSION_ID),
     },
     ServerHello: {
         "ServerHello": ServerHello(
@@ -99,7 +158,11 @@ STAND_INS: dict[type[HandshakeMessage], dict[str, HandshakeMessage]] = {
             ServerHelloExtensions(
                 supported_versions=TLSVersion.TLS_1_3, key_share=KeyShareEntry(NamedGroup.X25519, bytes(32))
             ),
-        )
+        ),
+        "ServerHello(1.2)": _answer12(),
+        "ServerHello(1.2, a ticket follows)": _answer12(ticket=True),
+        "ServerHello(1.2, key transport)": _answer12(suite=RSA_SUITE),
+        "ServerHello(1.2, our session)": _answer12(session_id=SESSION_ID),
     },
     HelloRetryRequest: {
         "HelloRetryRequest": HelloRetryRequest(
@@ -130,6 +193,28 @@ STAND_INS: dict[type[HandshakeMessage], dict[str, HandshakeMessage]] = {
         "KeyUpdate": KeyUpdate(KeyUpdateRequest.UPDATE_NOT_REQUESTED),
         "KeyUpdate(requested)": KeyUpdate(KeyUpdateRequest.UPDATE_REQUESTED),
     },
+    HelloRequest: {"HelloRequest": HelloRequest()},
+    Certificate12: {"Certificate12": Certificate12((b"der",)), "Certificate12(empty)": Certificate12(())},
+    CertificateStatusMessage: {
+        "CertificateStatusMessage": CertificateStatusMessage(CertificateStatusType.OCSP, b"?"),
+    },
+    ServerKeyExchange: {
+        "ServerKeyExchange": ServerKeyExchange(
+            ServerECDHParams(ECCurveType.NAMED_CURVE, NamedGroup.X25519, b"\x09" + bytes(31)),
+            SignatureScheme.ECDSA_SECP256R1_SHA256,
+            b"?",
+        )
+    },
+    CertificateRequest12: {
+        "CertificateRequest12": CertificateRequest12(
+            (ClientCertificateType.ECDSA_SIGN,), (SignatureScheme.ECDSA_SECP256R1_SHA256,), ()
+        )
+    },
+    ServerHelloDone: {"ServerHelloDone": ServerHelloDone()},
+    ClientECDH: {"ClientECDH": ClientECDH(b"\x09" + bytes(31))},
+    ClientEncryptedSecret: {"ClientEncryptedSecret": ClientEncryptedSecret(b"?")},
+    NewSessionTicket12: {"NewSessionTicket12": NewSessionTicket12(1, b"?")},
+    ChangeCipherSpec: {"ChangeCipherSpec": ChangeCipherSpec()},
 }
 """Each message with every difference that can change what is due next."""
 
@@ -144,20 +229,29 @@ def checks_replaced() -> Iterator[None]:
         peer.transcript.begin(suite.hash, retry=isinstance(hello, HelloRetryRequest))
         return suite
 
+    def accept_hello(peer: Peer, offer: Offer, hello: ServerHello) -> Suite:
+        require(hello.cipher_suite in offer.hello.cipher_suites, SERVER_CIPHER_SUITE)
+        suite = SUITES[hello.cipher_suite]
+        peer.transcript.keep()
+        peer.transcript.begin(suite.hash)
+        return suite
+
     replaced: list[tuple[object, str, Callable[..., object]]] = [
-        (client_script, "check_version", lambda offer, hello: None),
         (client13, "accept_suite", accept_suite),
         (client13, "accept_share", lambda peer, offer, hello: Secret(bytes(32))),
         (client13, "accept_extensions", lambda peer, offer, message: None),
+        (client12, "accept_hello", accept_hello),
+        (client12, "check_exchange", lambda *_: Possession(leaf, SignatureScheme.ECDSA_SECP256R1_SHA256)),
+        (client12, "check_key", lambda *_: None),
+        (client12, "encrypt_premaster", lambda *_: b"?"),
         (server13, "respond", lambda group, share, generate: (bytes(32), bytes(32))),
+        (authenticate, "parse_chain", lambda ders, limits: (leaf,)),
+        (authenticate, "check_leaf", lambda leaf, limits: None),
     ]
-    for script in (client13, server13):
-        replaced += [
-            (script, "parse_chain", lambda ders, limits: (leaf,)),
-            (script, "check_leaf", lambda leaf, limits: None),
-            (script, "check_signature", lambda leaf, verify, *_: Possession(leaf, verify.algorithm)),
-            (script, "check_finished", lambda *_: Agreement(b"")),
-        ]
+    for script in (client13, server13, server12):
+        replaced.append((script, "check_signed", lambda leaf, scheme, *_: Possession(leaf, scheme)))
+    for script in (client12, client13, server12, server13):
+        replaced.append((script, "check_finished", lambda *_: Agreement(b"")))
     patches = [patch.object(target, name, stand_in) for target, name, stand_in in replaced]
     for one in patches:
         one.start()
@@ -195,18 +289,26 @@ class Noting(Peer):
     def send_change_cipher_spec(self) -> None:
         self.said.append("send ChangeCipherSpec")
 
-    def read_with(self, secret: TrafficSecret, epoch: Epoch) -> None:
+    def read_with(self, secret: Keys, epoch: Epoch) -> None:
         self.said.append(f"read {epoch.value} keys")
 
-    def write_with(self, secret: TrafficSecret, epoch: Epoch) -> None:
+    def write_with(self, secret: Keys, epoch: Epoch) -> None:
         self.said.append(f"write {epoch.value} keys")
         super().write_with(secret, epoch)
 
     def flight_ends(self) -> None:
         self.said.append("boundary")
 
-    def allow_change_cipher_spec(self, allowed: bool) -> None:
-        self.said.append("ChangeCipherSpec may come" if allowed else "no ChangeCipherSpec any more")
+    def change_cipher_specs(self, meaning: ChangeCipherSpecs) -> None:
+        words = {
+            ChangeCipherSpecs.REFUSE: "no ChangeCipherSpec any more",
+            ChangeCipherSpecs.DROP: "ChangeCipherSpec may come",
+            ChangeCipherSpecs.DELIVER: "ChangeCipherSpec is due",
+        }
+        self.said.append(words[meaning])
+
+    def refuse_renegotiation(self) -> None:
+        self.said.append("warn no_renegotiation")
 
 
 @dataclass
@@ -216,7 +318,7 @@ class State:
     path: tuple[str, ...]
     said: tuple[str, ...]
     """What it said since the message before."""
-    due: tuple[type[HandshakeMessage], ...] = ()
+    due: tuple[type[Arrival], ...] = ()
     established: bool = False
     refused: str = ""
     """The rule it refuses the last message by."""
@@ -255,7 +357,7 @@ class Machine:
                     peer.said = []
                     peer.update_pending = False
                     stand_in = _stand_in(remaining.pop(0))
-                    value = (stand_in, stand_in.encode())
+                    value = stand_in if isinstance(stand_in, ChangeCipherSpec) else (stand_in, stand_in.encode())
                 else:
                     return State(tuple(path), tuple(peer.said), want.types, established)
         except PeerFault as fault:
@@ -279,14 +381,14 @@ class Machine:
         return root
 
 
-def _stand_in(name: str) -> HandshakeMessage:
+def _stand_in(name: str) -> Arrival:
     return next(found[name] for found in STAND_INS.values() if name in found)
 
 
 def _answer(question: Question[Any]) -> object:
     if isinstance(question, VerifyPeer):
         return VerifiedPeer(question.presented.chain, "a stand-in")
-    if isinstance(question, Sign):
+    if isinstance(question, Sign | Decrypt):
         return b"a stand-in"
     raise TypeError(f"nobody asks {question} here")
 
@@ -298,9 +400,12 @@ def machines() -> list[Machine]:
     """Every role, in every configuration that changes what may come."""
     trust = authority().trust
 
-    def client(name: str, **changes: Any) -> Machine:
+    newest, older = [TLSVersion.TLS_1_3], [TLSVersion.TLS_1_2]
+
+    def client(name: str, versions: list[TLSVersion], **changes: Any) -> Machine:
         config = ClientConfig(
             trust=trust,
+            versions=versions,
             groups=[NamedGroup.SECP256R1, NamedGroup.X25519],
             key_shares=[NamedGroup.SECP256R1],
             entropy=Zeros(),
@@ -309,18 +414,67 @@ def machines() -> list[Machine]:
         )
         return Machine(name, lambda peer: client_script.client(peer, config, peer_name(NAME)), after_client)
 
-    def server(name: str, **changes: Any) -> Machine:
-        config = ServerConfig(credentials=[credential()], groups=[NamedGroup.X25519], entropy=Zeros(), **changes)
+    def server(name: str, versions: list[TLSVersion], **changes: Any) -> Machine:
+        changes.setdefault("credentials", [credential()])
+        config = ServerConfig(groups=[NamedGroup.X25519], entropy=Zeros(), versions=versions, **changes)
         return Machine(name, lambda peer: server_script.server(peer, config), after_server)
 
+    transport = {"danger": Dangers(rsa_key_transport=True), "cipher_suites": [RSA_SUITE]}
+    encrypting = authority().issue(NAME, key_kind=KeyKind.RSA)
+    asking, requiring = ClientAuth(verify=trust, required=False), ClientAuth(verify=trust)
     return [
-        client("client"),
-        client("client with a credential", credentials=[client_credential()]),
-        client("client without middlebox compatibility", middlebox_compatibility=False),
-        server("server"),
-        server("server that asks for a certificate", client_auth=ClientAuth(verify=trust, required=False)),
-        server("server that requires a certificate", client_auth=ClientAuth(verify=trust)),
+        client("client", newest),
+        client("client with a credential", newest, credentials=[client_credential()]),
+        client("client without middlebox compatibility", newest, middlebox_compatibility=False),
+        client("client of TLS 1.2", older),
+        client("client of TLS 1.2 with a credential", older, credentials=[client_credential()]),
+        client("client of TLS 1.2 with a session", older, sessions=_Remembering()),
+        client("client of both versions", newest + older),
+        server("server", newest),
+        server("server that asks for a certificate", newest, client_auth=asking),
+        server("server that requires a certificate", newest, client_auth=requiring),
+        server("server of TLS 1.2", older, sessions=_remembering()),
+        server("server of TLS 1.2 that asks for a certificate", older, client_auth=asking),
+        server("server of TLS 1.2 that gives tickets", older, tickets=TicketKeys()),
+        server("server of both versions", newest + older),
+        client("client of key transport", older, **transport),
+        server("server of key transport", older, credentials=[encrypting], **transport),
     ]
+
+
+def _session() -> Session:
+    """A session of these machines, with nothing in it that a full handshake would not have."""
+    policy = client_policy(ClientConfig(trust=authority().trust))
+    return Session(
+        version=TLSVersion.TLS_1_2,
+        suite=SUITE12,
+        secret=Secret(bytes(48)),
+        extended=True,
+        server_name="",
+        alpn="",
+        policy=policy or b"",
+        created=datetime.now(UTC),
+        verified_chain=credential().chain,
+    )
+
+
+class _Remembering(ClientSessions):
+    """A cache that always has the same session."""
+
+    __slots__ = ()
+
+    def take(self, name: str) -> ClientSession:
+        return ClientSession(_session(), SESSION_ID)
+
+    def put(self, name: str, session: ClientSession) -> None:
+        pass
+
+
+def _remembering() -> ServerSessions:
+    sessions = ServerSessions()
+    policy = server_policy(ServerConfig(credentials=[credential()]))
+    sessions.put(SESSION_ID, replace(_session(), policy=policy or b"", verified_chain=()))
+    return sessions
 
 
 # --- writing it down -------------------------------------------------------------------------------------------------

@@ -36,9 +36,13 @@ from handclasp import (
     VerifiedPeer,
     rules,
 )
+from handclasp.config import Dangers
 from handclasp.connection import Connection
+from handclasp.crypto.signatures import KeyKind
 from handclasp.lab.faults import Rewrite, framed, inject
 from handclasp.rules import Kind
+from handclasp.sessions.cache import ClientSessions
+from handclasp.sessions.tickets import TicketKeys
 from handclasp.wire.extensions import (
     EMPTY,
     CertificateEntryExtensions,
@@ -69,6 +73,7 @@ from rules.stage import (
     assert_refused,
     authority,
     block,
+    carry,
     credential,
     edit,
     fields,
@@ -277,7 +282,7 @@ breaks("KEY_CHANGE_BOUNDARY")(lambda stage: hello(stage, lambda sent: [sent + b"
 
 # --- ClientHello as the server reads it ------------------------------------------------------------------------------
 
-breaks("NO_SUPPORTED_VERSION")(lambda stage: hello_with(stage, supported_versions=None))
+breaks("NO_SUPPORTED_VERSION")(lambda stage: hello_with(stage, supported_versions=(TLSVersion.TLS_1_1,)))
 breaks("NO_COMMON_CIPHER_SUITE")(
     lambda stage: hello(
         stage,
@@ -368,7 +373,12 @@ def retry(stage: Stage, rewrite: Rewrite) -> Fall:
     return flight(stage, {H.SERVER_HELLO: rewrite}, client=RETRIED, groups=[NamedGroup.X25519])
 
 
-breaks("SERVER_VERSION")(lambda stage: answer(stage, block(ServerHello, supported_versions=None)))
+breaks("SERVER_VERSION")(
+    lambda stage: answer(
+        stage,
+        lambda sent: block(ServerHello, supported_versions=None)(sent[:4] + b"\3\2" + sent[6:]),
+    )
+)
 breaks("SERVER_LEGACY_VERSION")(lambda stage: answer(stage, fields(ServerHello, legacy_version=TLSVersion.TLS_1_3)))
 breaks("SERVER_SELECTED_VERSION")(
     lambda stage: answer(stage, block(ServerHello, supported_versions=TLSVersion.TLS_1_2))
@@ -509,3 +519,113 @@ breaks("SPEAKS_MAIL", both_ways=True)(lambda stage: fresh(stage, b"220 mail.exam
 breaks("SPEAKS_SSH", both_ways=True)(lambda stage: fresh(stage, b"SSH-2.0-OpenSSH_9.9\r\n"))
 breaks("SPEAKS_SSL2", both_ways=True)(lambda stage: fresh(stage, b"\x80\x2e\x01\x00\x02" + bytes(43)))
 breaks("SPEAKS_UNKNOWN", both_ways=True)(lambda stage: fresh(stage, b"\x00\x00\x00\x00\x00"))
+
+
+# --- TLS 1.2 ---------------------------------------------------------------------------------------------------------
+
+OLDER: dict[str, Any] = {
+    "versions": [TLSVersion.TLS_1_2],
+    # in TLS 1.2 the curve of the certificate has to be among them
+    "groups": [NamedGroup.X25519, NamedGroup.SECP256R1],
+}
+
+
+def older(
+    stage: Stage,
+    client: dict[HandshakeType, Rewrite] | None = None,
+    server: dict[HandshakeType, Rewrite] | None = None,
+    *,
+    both: dict[str, Any] | None = None,
+    **serving: Any,
+) -> Fall:
+    """A handshake of TLS 1.2 in which one side misbehaves."""
+    shared = {**OLDER, **(both or {})}
+    return stage.play(stage.client(client, **shared), stage.server(server, **{**shared, **serving}))
+
+
+def older_hello(stage: Stage, **changes: Any) -> Fall:
+    return older(stage, {H.CLIENT_HELLO: block(ClientHello, **changes)})
+
+
+def older_answer(stage: Stage, **changes: Any) -> Fall:
+    return older(stage, None, {H.SERVER_HELLO: block(ServerHello, **changes)})
+
+
+@breaks("EXTENDED_MASTER_SECRET", both_ways=True)
+def _without_extended_master_secret(stage: Stage) -> Fall:
+    send = older_hello if stage.mirrored else older_answer
+    return send(stage, extended_master_secret=None)
+
+
+@breaks("RENEGOTIATION_INFO", both_ways=True)
+def _renegotiation_info_that_is_not_empty(stage: Stage) -> Fall:
+    send = older_hello if stage.mirrored else older_answer
+    return send(stage, renegotiation_info=b"x")
+
+
+@breaks("POINT_FORMATS", both_ways=True)
+def _compressed_points_only(stage: Stage) -> Fall:
+    send = older_hello if stage.mirrored else older_answer
+    return send(stage, ec_point_formats=b"\1")
+
+
+@breaks("RENEGOTIATION", both_ways=True)
+def _renegotiation_twice(stage: Stage) -> Fall:
+    scene = stage.joined(OLDER, OLDER)
+    hello = stage.client(**OLDER).data_to_send()[5:]
+    wish = hello if stage.mirrored else framed(H.HELLO_REQUEST, b"")
+    inject(scene.other, C.HANDSHAKE, wish)
+    scene.victim.receive_data(scene.other.data_to_send())
+    inject(scene.other, C.HANDSHAKE, wish)
+    return scene.deliver()
+
+
+breaks("HELLO_COMPRESSION_NULL")(
+    lambda stage: older(stage, {H.CLIENT_HELLO: fields(ClientHello, legacy_compression_methods=b"\1")})
+)
+
+
+@breaks("FALLBACK")
+def _fallen_back(stage: Stage) -> Fall:
+    suites = (CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, CipherSuite.TLS_FALLBACK_SCSV)
+    client = stage.client({H.CLIENT_HELLO: fields(ClientHello, cipher_suites=suites)}, **OLDER)
+    return stage.play(client, stage.server())
+
+
+@breaks("CERTIFICATE_SUITE")
+def _a_suite_for_another_key(stage: Stage) -> Fall:
+    suite = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    return older(stage, None, {H.SERVER_HELLO: fields(ServerHello, cipher_suite=suite)})
+
+
+@breaks("CERTIFICATE_ENCRYPTION")
+def _key_transport_to_a_signing_key(stage: Stage) -> Fall:
+    suites = [CipherSuite.TLS_RSA_WITH_AES_128_GCM_SHA256]
+    transport = {"danger": Dangers(rsa_key_transport=True), "cipher_suites": suites}
+    signing_only = authority().issue("example.test", key_kind=KeyKind.RSA)
+    return older(stage, both=transport, credentials=[signing_only])
+
+
+def resumed(stage: Stage, **changes: Any) -> Fall:
+    """The second handshake of two, in which the server changes what the session settled."""
+    sessions, tickets = ClientSessions(), TicketKeys()
+    usual = {"alpn": ["a", "b"], "sessions": sessions, **OLDER}
+    carry(stage.client(**usual), stage.server(alpn=["a"], tickets=tickets, **OLDER))
+    change = block if set(changes) <= {"alpn", "extended_master_secret"} else fields
+    rewrites = {H.SERVER_HELLO: change(ServerHello, **changes)}
+    return stage.play(stage.client(**usual), stage.server(rewrites, alpn=["a"], tickets=tickets, **OLDER))
+
+
+breaks("RESUMED_SUITE")(lambda stage: resumed(stage, cipher_suite=CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384))
+breaks("RESUMED_ALPN")(lambda stage: resumed(stage, alpn=(b"b",)))
+
+
+@breaks("RESUMED_MASTER_SECRET")
+def _a_session_shown_without_extended_master_secret(stage: Stage) -> Fall:
+    sessions, tickets = ClientSessions(), TicketKeys()
+    carry(stage.client(sessions=sessions, **OLDER), stage.server(tickets=tickets, **OLDER))
+    forgetful = stage.client(
+        {H.CLIENT_HELLO: block(ClientHello, extended_master_secret=None)}, sessions=sessions, **OLDER
+    )
+    careless = {"tickets": tickets, "danger": Dangers(plain_master_secret=True), **OLDER}
+    return stage.play(forgetful, stage.server(**careless))

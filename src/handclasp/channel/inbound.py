@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from .. import rules
 from ..limits import MAX_PLAINTEXT, RECORD_HEADER, Limits
 from ..rules import PeerFault
@@ -9,10 +11,20 @@ from ..trace import Direction, Epoch, MessageMoved, RecordMoved, Trace
 from ..wire.names import ContentType
 from ..wire.records import CHANGE_CIPHER_SPEC
 from .framing import Deframer, HandshakeBuffer
-from .protection import Opener
-from .schedule import TrafficSecret
+from .protection import Keys, Opener, opener_for
 
 ALERT_SIZE = 2
+
+
+class ChangeCipherSpecs(Enum):
+    """What a ChangeCipherSpec record means at this point of the conversation."""
+
+    REFUSE = "refuse"
+    """Nothing: it is out of order."""
+    DROP = "drop"
+    """Nothing, but it may come, for the sake of middleboxes (TLS 1.3 handshake, RFC 8446 §5)."""
+    DELIVER = "deliver"
+    """That the peer's next record is under new keys (TLS 1.2, RFC 5246 §7.1)."""
 
 
 class Inbound:
@@ -24,7 +36,7 @@ class Inbound:
         "_opener",
         "_skippable",
         "_worn_told",
-        "ccs_allowed",
+        "change_cipher_specs",
         "deframer",
         "epoch",
         "handshake",
@@ -40,17 +52,16 @@ class Inbound:
         self.epoch = Epoch.CLEAR
         self.most_inner = MAX_PLAINTEXT + 1
         """Most content and padding we agreed to take in one protected record, content type included."""
-        self.ccs_allowed = False
-        """True between the first ClientHello and the peer's Finished (RFC 8446 §5)."""
+        self.change_cipher_specs = ChangeCipherSpecs.REFUSE
         self._opener: Opener | None = None
         self._idle = 0
         self._skippable: int | None = None
         self._worn_told = False
 
-    def install(self, secret: TrafficSecret, epoch: Epoch) -> None:
+    def install(self, secret: Keys, epoch: Epoch) -> None:
         """Read what follows with `secret`. Refuses while handshake bytes are left from the keys before."""
         self.require_boundary()
-        self._opener = Opener(secret, self._limits, self.most_inner)
+        self._opener = opener_for(secret, self._limits, self.most_inner)
         self._skippable = None
         self._worn_told = False
         self.epoch = epoch
@@ -89,7 +100,10 @@ class Inbound:
             self._count(type_, content)
             if type_ is ContentType.CHANGE_CIPHER_SPEC:
                 rules.require(record[0] == type_, rules.RECORD_TYPE, f"{type_} inside a protected record")
-                continue
+                if self.change_cipher_specs is ChangeCipherSpecs.DROP:
+                    continue
+                self.require_boundary()
+                return type_, content
             if len(self.handshake) and type_ is not ContentType.HANDSHAKE and type_ is not ContentType.ALERT:
                 raise PeerFault(rules.RECORD_INTERLEAVED, f"a record of {type_}")
             if type_ is ContentType.HANDSHAKE:
@@ -102,14 +116,14 @@ class Inbound:
         outer = ContentType(record[0])
         if self.trace:
             self.trace(RecordMoved(Direction.RECEIVED, self.epoch, record))
-        if outer is ContentType.CHANGE_CIPHER_SPEC:
+        if outer is ContentType.CHANGE_CIPHER_SPEC and (self._opener is None or self._opener.hides_type):
             return outer, record[RECORD_HEADER:]
         if self._opener is None:
             if outer is ContentType.APPLICATION_DATA and self._skip(record):
                 return None
             rules.require(outer is not ContentType.APPLICATION_DATA, rules.EARLY_APPLICATION_DATA)
             return outer, record[RECORD_HEADER:]
-        if outer is not ContentType.APPLICATION_DATA:
+        if self._opener.hides_type and outer is not ContentType.APPLICATION_DATA:
             # A peer that failed before it had keys says so in the clear; once it has used them, it cannot.
             early_alert = outer is ContentType.ALERT and not self._opener.used and self.epoch is Epoch.HANDSHAKE
             rules.require(early_alert and len(record) == RECORD_HEADER + ALERT_SIZE, rules.RECORD_UNPROTECTED)
@@ -135,7 +149,7 @@ class Inbound:
     def _count(self, type_: ContentType, content: bytes) -> None:
         """Refuse what must not be empty, and too much in a row of what carries nothing forward."""
         if type_ is ContentType.CHANGE_CIPHER_SPEC:
-            rules.require(self.ccs_allowed, rules.CCS_MISPLACED)
+            rules.require(self.change_cipher_specs is not ChangeCipherSpecs.REFUSE, rules.CCS_MISPLACED)
             rules.require(content == CHANGE_CIPHER_SPEC, rules.CCS_CONTENT)
             if self.trace:
                 self.trace(MessageMoved(Direction.RECEIVED, Epoch.CLEAR, type_, content))

@@ -10,8 +10,7 @@ from ..limits import MAX_PLAINTEXT, Limits
 from ..trace import Direction, Epoch, KeysChanged, MessageMoved, RecordMoved, Trace
 from ..wire.names import ContentType
 from ..wire.records import CHANGE_CIPHER_SPEC
-from .protection import ClearSealer, ProtectedSealer, Sealer
-from .schedule import TrafficSecret
+from .protection import ClearSealer, Keys, Sealer, sealer_for
 
 Padding = Callable[[int], int]
 """Content length in bytes -> how many bytes of padding to hide beside it."""
@@ -45,7 +44,7 @@ class Outbound:
         """Most content and padding the peer takes in one record, in bytes."""
         self.closed = False
         """True once our last alert was sent."""
-        self.secret: TrafficSecret | None = None
+        self.secret: Keys | None = None
         """What the present keys were derived from."""
 
     def message(self, encoded: bytes) -> None:
@@ -61,11 +60,11 @@ class Outbound:
             self._trace(MessageMoved(Direction.SENT, Epoch.CLEAR, ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC))
         self._put(ClearSealer().seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, 0))
 
-    def install(self, secret: TrafficSecret, epoch: Epoch) -> None:
+    def install(self, secret: Keys, epoch: Epoch) -> None:
         """Protect what follows with `secret`. What was queued before goes under the keys before."""
         self._flush()
         self.secret = secret
-        self._sealer = ProtectedSealer(secret, self._limits)
+        self._sealer = sealer_for(secret, self._limits)
         self.epoch = epoch
         if self._trace:
             self._trace(KeysChanged(Direction.SENT, epoch, secret.generation))

@@ -1,13 +1,15 @@
-"""One key's worth of protected records (RFC 8446 §5.2-§5.5): nonces, additional data, padding, wear."""
+"""One key's worth of protected records: nonces, additional data, padding, wear (RFC 8446 §5, RFC 5246 §6.2.3.3)."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from ..crypto.aead import open_or_none
+from ..crypto.aead import NONCE_SIZE, open_or_none
+from ..crypto.suites import Suite
 from ..limits import RECORD_HEADER, Limits
-from ..rules import PLAINTEXT_OVERFLOW, RECORD_KEY_SPENT, RECORD_ONLY_PADDING, PeerFault
+from ..rules import PLAINTEXT_OVERFLOW, RECORD_KEY_SPENT, RECORD_ONLY_PADDING, require
 from ..wire.names import ContentType
+from .prf import WriteKeys
 from .schedule import TrafficSecret
 
 
@@ -40,71 +42,203 @@ class ClearSealer:
         return record
 
 
-class ProtectedSealer:
-    """Records under one traffic secret."""
+class Opener(Protocol):
+    """How a record becomes content."""
 
-    __slots__ = ("_cipher", "_iv", "_last", "_sequence", "_tag_size")
+    hides_type: ClassVar[bool]
+    """True where every record says application_data outside, and its real type inside (TLS 1.3)."""
+    most_inner: int
+    """Most content, padding and type that one record may carry, in bytes; TLS 1.2 has but content, one byte less."""
+
+    @property
+    def used(self) -> bool:
+        """Whether a record was opened: the peer has these keys, so nothing may come in the clear any more."""
+        ...
+
+    @property
+    def worn(self) -> bool:
+        """Whether it is time for the peer to change this key."""
+        ...
+
+    def open(self, record: bytes) -> tuple[ContentType, bytes] | None:
+        """(content type, content) of a whole record, or None where its integrity check fails. Raises PeerFault."""
+        ...
+
+
+Keys = TrafficSecret | WriteKeys
+"""What protects one direction, in TLS 1.3 or 1.2."""
+
+
+def sealer_for(keys: Keys, limits: Limits) -> Sealer:
+    return Sealer13(keys, limits) if isinstance(keys, TrafficSecret) else Sealer12(keys, limits)
+
+
+def opener_for(keys: Keys, limits: Limits, most_inner: int) -> Opener:
+    """`most_inner`: most content, padding and type in one record that we agreed to take, in bytes."""
+    if isinstance(keys, TrafficSecret):
+        return Opener13(keys, limits, most_inner)
+    return Opener12(keys, limits, most_inner)
+
+
+class _Counter:
+    """The number of a record under its key: never used twice, and never past what the key can bear."""
+
+    __slots__ = ("_last", "_worn_at", "number")
+
+    def __init__(self, suite: Suite, worn_at: int, last: int) -> None:
+        self.number = -1
+        self._worn_at = worn_at - 1 if suite.counts_records else NEVER
+        self._last = last - 1 if suite.counts_records else NEVER
+
+    @property
+    def used(self) -> bool:
+        return self.number >= 0
+
+    @property
+    def worn(self) -> bool:
+        return self.number >= self._worn_at
+
+    @property
+    def spent(self) -> bool:
+        return self.number >= self._last
+
+
+NEVER = 1 << 48
+"""More records than a connection lives to see."""
+
+
+class Sealer13:
+    """TLS 1.3, RFC 8446 §5.2: the type is inside, the number is in the nonce, the header is the additional data."""
+
+    __slots__ = ("_cipher", "_counter", "_iv", "_tag_size")
 
     def __init__(self, secret: TrafficSecret, limits: Limits) -> None:
         key, iv = secret.keys()
         self._cipher = secret.suite.aead.cipher(key)
         self._tag_size = secret.suite.aead.tag_size
         self._iv = int.from_bytes(iv)
-        self._sequence = -1
-        self._last = limits.records_per_key - 1 if secret.suite.counts_records else (1 << 48)
+        self._counter = _Counter(secret.suite, limits.records_per_key, limits.records_per_key)
 
     @property
     def spent(self) -> bool:
-        return self._sequence >= self._last
+        return self._counter.spent
 
     def seal(self, type_: ContentType, content: bytes, padding: int) -> bytes:
         # The number is taken before it is used: whatever interrupts this, no nonce is used twice.
-        self._sequence = sequence = self._sequence + 1
+        self._counter.number = number = self._counter.number + 1
         inner = b"%b%c%b" % (content, type_, bytes(padding)) if padding else b"%b%c" % (content, type_)
         header = b"\x17\x03\x03" + (len(inner) + self._tag_size).to_bytes(2)
-        return header + self._cipher.encrypt((self._iv ^ sequence).to_bytes(12), inner, header)
+        return header + self._cipher.encrypt((self._iv ^ number).to_bytes(NONCE_SIZE), inner, header)
 
 
-class Opener:
-    """The reading end of one traffic secret."""
+class Opener13:
+    """The reading end of `Sealer13`."""
 
-    __slots__ = ("_cipher", "_iv", "_last", "_sequence", "_worn_at", "most_inner")
+    __slots__ = ("_cipher", "_counter", "_iv", "most_inner")
+
+    hides_type: ClassVar[bool] = True
 
     def __init__(self, secret: TrafficSecret, limits: Limits, most_inner: int) -> None:
         key, iv = secret.keys()
         self._cipher = secret.suite.aead.cipher(key)
         self._iv = int.from_bytes(iv)
-        self._sequence = -1
-        self._last = limits.records_received_per_key - 1 if secret.suite.counts_records else (1 << 48)
-        self._worn_at = limits.records_per_key - 1 if secret.suite.counts_records else (1 << 48)
+        self._counter = _Counter(secret.suite, limits.records_per_key, limits.records_received_per_key)
         self.most_inner = most_inner
 
     @property
     def used(self) -> bool:
-        """Whether a record was opened: the peer has these keys, so nothing may come in the clear any more."""
-        return self._sequence >= 0
+        return self._counter.used
 
     @property
     def worn(self) -> bool:
-        """Whether it is time for the peer to change this key."""
-        return self._sequence >= self._worn_at
+        return self._counter.worn
 
     def open(self, record: bytes) -> tuple[ContentType, bytes] | None:
-        """(content type, content) of a whole record, or None where its integrity check fails.
-
-        The additional data is the header as it was received, not as it should have been.
-        """
+        # The additional data is the header as it was received, not as it should have been.
         header, sealed = record[:RECORD_HEADER], record[RECORD_HEADER:]
-        if self._sequence >= self._last:
-            raise PeerFault(RECORD_KEY_SPENT)
-        nonce = (self._iv ^ (self._sequence + 1)).to_bytes(12)
+        require(not self._counter.spent, RECORD_KEY_SPENT)
+        nonce = (self._iv ^ (self._counter.number + 1)).to_bytes(NONCE_SIZE)
         inner = open_or_none(self._cipher, nonce, sealed, header)
         if inner is None:
             return None
-        self._sequence += 1
+        self._counter.number += 1
         content = inner.rstrip(b"\0")
-        if not content:
-            raise PeerFault(RECORD_ONLY_PADDING)
-        if len(inner) > self.most_inner:
-            raise PeerFault(PLAINTEXT_OVERFLOW, f"{len(inner) - 1} bytes")
+        require(content, RECORD_ONLY_PADDING)
+        require(len(inner) <= self.most_inner, PLAINTEXT_OVERFLOW, f"{len(inner) - 1} bytes")
         return ContentType(content[-1]), content[:-1]
+
+
+class Sealer12:
+    """TLS 1.2, RFC 5246 §6.2.3.3: the type is outside, number, type, version and length are the additional data.
+
+    GCM sends half of its nonce with each record (RFC 5288 §3): the record's number, which is never the same twice.
+    """
+
+    __slots__ = ("_cipher", "_counter", "_iv")
+
+    def __init__(self, keys: WriteKeys, limits: Limits) -> None:
+        self._cipher = keys.suite.aead.cipher(keys.key.reveal())
+        self._iv = keys.iv.reveal()
+        self._counter = _Counter(keys.suite, limits.records_per_key, limits.records_per_key)
+
+    @property
+    def spent(self) -> bool:
+        return self._counter.spent
+
+    def seal(self, type_: ContentType, content: bytes, padding: int) -> bytes:
+        self._counter.number = number = self._counter.number + 1
+        sequence = number.to_bytes(SEQUENCE_SIZE)
+        explicit = sequence if len(self._iv) < NONCE_SIZE else b""
+        start = b"%c\x03\x03" % type_
+        sealed = self._cipher.encrypt(nonce12(self._iv, sequence), content, sequence + start + len(content).to_bytes(2))
+        return start + (len(explicit) + len(sealed)).to_bytes(2) + explicit + sealed
+
+
+class Opener12:
+    """The reading end of `Sealer12`."""
+
+    __slots__ = ("_cipher", "_counter", "_iv", "_tag_size", "most_inner")
+
+    hides_type: ClassVar[bool] = False
+
+    def __init__(self, keys: WriteKeys, limits: Limits, most_inner: int) -> None:
+        self._cipher = keys.suite.aead.cipher(keys.key.reveal())
+        self._iv = keys.iv.reveal()
+        self._tag_size = keys.suite.aead.tag_size
+        self._counter = _Counter(keys.suite, limits.records_per_key, limits.records_received_per_key)
+        self.most_inner = most_inner
+
+    @property
+    def used(self) -> bool:
+        return self._counter.used
+
+    @property
+    def worn(self) -> bool:
+        return False  # there is no KeyUpdate to ask for; `spent` ends the connection
+
+    def open(self, record: bytes) -> tuple[ContentType, bytes] | None:
+        require(not self._counter.spent, RECORD_KEY_SPENT)
+        explicit = SEQUENCE_SIZE if len(self._iv) < NONCE_SIZE else 0
+        start = RECORD_HEADER + explicit
+        length = len(record) - start - self._tag_size
+        if length < 0:
+            return None
+        sequence = (self._counter.number + 1).to_bytes(SEQUENCE_SIZE)
+        nonce = nonce12(self._iv, record[RECORD_HEADER:start] if explicit else sequence)
+        content = open_or_none(self._cipher, nonce, record[start:], sequence + record[:3] + length.to_bytes(2))
+        if content is None:
+            return None
+        self._counter.number += 1
+        require(length < self.most_inner, PLAINTEXT_OVERFLOW, f"{length} bytes")
+        return ContentType(record[0]), content
+
+
+SEQUENCE_SIZE = 8
+"""Length of a record's number where TLS 1.2 writes it out, in bytes."""
+
+
+def nonce12(iv: bytes, rest: bytes) -> bytes:
+    """A fixed half before a sent half (RFC 5288 §3), or a whole one combined with the number (RFC 7905 §2)."""
+    if len(iv) < NONCE_SIZE:
+        return iv + rest
+    return (int.from_bytes(iv) ^ int.from_bytes(rest)).to_bytes(NONCE_SIZE)

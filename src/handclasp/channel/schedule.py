@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..crypto.aead import NONCE_SIZE
-from ..crypto.hashing import Hash, hkdf_expand_label, hkdf_extract, same
+from ..crypto.hashing import Hash, hkdf_expand_label, hkdf_extract
 from ..crypto.secret import Secret
 from ..crypto.suites import Suite
 
@@ -35,10 +35,6 @@ class TrafficSecret:
         hash_ = self.suite.hash
         key = hkdf_expand_label(hash_, self.secret.reveal(), b"finished", b"", hash_.size)
         return hash_.hmac(key, transcript_hash)
-
-    def confirms(self, verify_data: bytes, transcript_hash: bytes) -> bool:
-        """Whether a peer's verify_data is right, compared in constant time."""
-        return same(self.finished(transcript_hash), verify_data)
 
     def next(self) -> TrafficSecret:
         """The secret after a KeyUpdate, RFC 8446 §7.2."""
@@ -124,8 +120,8 @@ class ExporterSecret:
     hash: Hash
     secret: Secret
 
-    def export(self, label: bytes, context: bytes, length: int) -> bytes:
-        """RFC 8446 §7.5: `length` bytes, at most 255 times the hash's size."""
+    def export(self, label: bytes, context: bytes | None, length: int) -> bytes:
+        """RFC 8446 §7.5: `length` bytes, at most 255 times the hash's size. No context is an empty one."""
         empty = self.hash.digest(b"")
         derived = hkdf_expand_label(self.hash, self.secret.reveal(), label, empty, self.hash.size)
-        return hkdf_expand_label(self.hash, derived, b"exporter", self.hash.digest(context), length)
+        return hkdf_expand_label(self.hash, derived, b"exporter", self.hash.digest(context or b""), length)

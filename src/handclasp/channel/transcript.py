@@ -9,17 +9,20 @@ from ..wire.names import HandshakeType
 class Transcript:
     """Messages are added as they are on the wire, never re-serialised. The hash is unknown until a server answers."""
 
-    __slots__ = ("_closed", "_held", "_running")
+    __slots__ = ("_closed", "_held", "_kept", "_running")
 
     def __init__(self) -> None:
         self._held: list[bytes] | None = []
         self._running = Hash.SHA256.new()
         self._closed = False
+        self._kept: list[bytes] | None = None
 
     def add(self, message: bytes) -> None:
         """One message, header included."""
         if self._closed:
             return
+        if self._kept is not None:
+            self._kept.append(message)
         if self._held is None:
             self._running.update(message)
         else:
@@ -38,6 +41,14 @@ class Transcript:
             messages[0] = bytes([HandshakeType.MESSAGE_HASH, 0, 0, len(digest)]) + digest
         self._running = algorithm.new(b"".join(messages))
 
+    def keep(self) -> None:
+        """Keep the messages themselves too, from the beginning: TLS 1.2 signs them, by any hash (RFC 5246 §7.4.8)."""
+        self._kept = list(self._held or ())
+
+    def messages(self) -> bytes:
+        """All messages so far, where they are kept."""
+        return b"".join(self._kept or ())
+
     def hash(self) -> bytes:
         """The hash of everything added so far."""
         return self._running.copy().digest()
@@ -45,3 +56,4 @@ class Transcript:
     def close(self) -> None:
         """The handshake is over: later messages are not part of it."""
         self._closed = True
+        self._kept = None

@@ -22,7 +22,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("[tls13]", "", "one connection on this machine, told in seven steps"),
+    "demo": Command("[tls13|rsa]", "", "one connection on this machine, told in seven steps"),
     "connect": Command("[options] TARGET…", "example.com", "one handshake, told plainly"),
     "serve": Command("[options] [DIR]", "./site", "HTTPS for a folder, nothing to set up"),
 }

@@ -14,7 +14,7 @@ from .. import danger
 from ..config import ClientConfig
 from ..crypto.groups import GROUPS
 from ..crypto.signatures import SUPPORTED
-from ..crypto.suites import SUITES
+from ..crypto.suites import SAFE_SUITES
 from ..errors import CertificateError, ConfigError, TLSError
 from ..identity.certificates import Certificate
 from ..identity.credentials import Credential
@@ -27,7 +27,7 @@ from ..wire.names import CipherSuite, ContentType, NamedGroup, SignatureScheme
 from .diagnosis import Attempt, diagnose, problem
 from .dialling import Journey, Target, dial, target
 from .fetch import Response, get
-from .options import Parser, codes, protocols, seconds
+from .options import Parser, codes, protocols, seconds, versions
 from .problems import USAGE, frame
 from .recording import Recording
 from .relay import relay
@@ -63,8 +63,9 @@ def configure(parser: Parser) -> None:
     rare("--alpn", metavar="LIST", type=protocols, help="application protocols, such as h2,http/1.1")
     rare("--name", metavar="NAME", help="the name to ask and check for")
     rare("--at", metavar="ADDR[:PORT]", help="dial there, and keep the name")
+    rare("--tls", metavar="RANGE", type=versions, help="versions: 1.2, 1.3 or 1.2-1.3 (default)")
     rare("--groups", metavar="LIST", type=codes(NamedGroup, GROUPS), help="key-agreement groups")
-    rare("--suites", metavar="LIST", type=codes(CipherSuite, tuple(SUITES)), help="cipher suites")
+    rare("--suites", metavar="LIST", type=codes(CipherSuite, SAFE_SUITES), help="cipher suites")
     rare("--sigalgs", metavar="LIST", type=codes(SignatureScheme, SUPPORTED), help="signature schemes")
     rare("--keylog", metavar="FILE", help="append this connection's secrets, for Wireshark")
     rare("--timeout", metavar="SECONDS", type=seconds, default=10.0, help="for each wait (default: 10)")
@@ -257,7 +258,12 @@ def _config(arguments: argparse.Namespace, problems: Terminal) -> ClientConfig:
     credentials = [Credential.from_files(arguments.cert, arguments.key)] if arguments.cert else []
     if arguments.key and not arguments.cert:
         raise ConfigError("--key is the key of a certificate", remedy="give the certificate too: --cert FILE")
-    lists = {"groups": arguments.groups, "cipher_suites": arguments.suites, "signature_schemes": arguments.sigalgs}
+    lists = {
+        "versions": arguments.tls,
+        "groups": arguments.groups,
+        "cipher_suites": arguments.suites,
+        "signature_schemes": arguments.sigalgs,
+    }
     config = ClientConfig(
         trust=_trust(arguments),
         credentials=credentials,

@@ -7,31 +7,22 @@ and is checked before it is told: a step that did not happen stops the demo.
 from __future__ import annotations
 
 import argparse
-import socket
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..config import ClientAuth, ClientConfig, ServerConfig
 from ..errors import AlertReceived, CertificateError, TLSError
-from ..io.blocking import TLSSocket, wrap
 from ..lab.ca import CertificateAuthority
 from . import demo_steps as steps
-from .demo_steps import Exchange, Told, Untold, require
+from .demo_rsa import rsa
+from .demo_steps import Told, Untold, require
 from .diagnosis import Attempt, diagnose
+from .meeting import LABEL, NAME, PATIENCE, answering, ask
 from .options import Parser
 from .problems import frame
 from .recording import Recording
 from .terminal import Terminal, wrapped
-
-NAME = "shop.test"
-LABEL = "EXPERIMENTAL handclasp demo"
-PATIENCE = 10.0
-"""Seconds that anything on the loopback interface may take."""
 
 
 def configure(parser: Parser) -> None:
@@ -72,9 +63,9 @@ def tls13(page: Terminal) -> None:
             steps.our_certificate(told)
             steps.agreement(told, tls.export(LABEL), exported)
             steps.finished(told)
-            exchanges = [_ask(tls, "/")]
+            exchanges = [ask(tls, "/")]
             tls.update_keys(request_peer=True)
-            exchanges.append(_ask(tls, "/again"))
+            exchanges.append(ask(tls, "/again"))
         heard = meeting.served.result(PATIENCE)
     steps.data(told, exchanges, heard)
 
@@ -85,7 +76,7 @@ def tls13(page: Terminal) -> None:
     steps.summary(told, 2, time.perf_counter() - began)
 
 
-STORIES = {"tls13": tls13}
+STORIES = {"tls13": tls13, "rsa": rsa}
 
 
 def refused(page: Terminal, server: ServerConfig, config: ClientConfig, name: str, code: str) -> None:
@@ -107,66 +98,3 @@ def refused(page: Terminal, server: ServerConfig, config: ClientConfig, name: st
 
 def _attempt(name: str, port: int, recording: Recording) -> Attempt:
     return Attempt(target=f"{name}:{port}", host=name, name=name, recording=recording)
-
-
-def _ask(tls: TLSSocket, path: str) -> Exchange:
-    request = f"GET {path} HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode()
-    tls.sendall(request)
-    return Exchange(request, tls.recv(65536))
-
-
-# --- the server ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Meeting:
-    """A server that waits for one client, in a thread of its own."""
-
-    port: int
-    exported: Future[bytes]
-    """The value the server derives for itself from the keys of the connection."""
-    served: Future[list[bytes]]
-    """All requests as the server's application read them; or what the server's handshake failed with."""
-
-    def connect(self, config: ClientConfig, name: str) -> TLSSocket:
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
-        _prepare(sock)
-        return wrap(sock, config, server_name=name, timeout=PATIENCE)
-
-
-@contextmanager
-def answering(config: ServerConfig) -> Iterator[Meeting]:
-    """A server on a free port of the loopback interface."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
-        listener.settimeout(PATIENCE)
-        exported: Future[bytes] = Future()
-        served = pool.submit(_serve, listener, config, exported)
-        yield Meeting(listener.getsockname()[1], exported, served)
-
-
-def _serve(listener: socket.socket, config: ServerConfig, exported: Future[bytes]) -> list[bytes]:
-    """The server's whole life: shake hands, answer every request, say goodbye when the client does."""
-    try:
-        sock, _ = listener.accept()
-        _prepare(sock)
-        tls = wrap(sock, config, timeout=PATIENCE)
-        exported.set_result(tls.export(LABEL))
-    except Exception as error:
-        exported.set_exception(error)
-        raise
-    requests: list[bytes] = []
-    with tls:
-        while request := tls.recv(65536):
-            requests.append(request)
-            tls.sendall(_ANSWER)
-    return requests
-
-
-def _prepare(sock: socket.socket) -> None:
-    sock.settimeout(PATIENCE)
-    # Small writes follow each other here; held back to be joined, each would wait 40 ms for an acknowledgement.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-_BODY = b"for your eyes only\n"
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(_BODY), _BODY)

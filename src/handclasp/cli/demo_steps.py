@@ -25,8 +25,9 @@ from ..wire.messages import (
     ServerHello,
 )
 from .chain import table
+from .meeting import Exchange
 from .recording import M, Recording
-from .story import real, told, told_alerts
+from .story import in_short, real, told, told_alerts
 from .terminal import Look, Terminal, row, wrapped
 from .words import called, count, listed, milliseconds, number, octets
 
@@ -40,14 +41,6 @@ class Untold(Exception):
 def require(condition: object, what: str) -> None:
     if not condition:
         raise Untold(f"this was to be shown and did not happen: {what}")
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A request and its answer, as the client's application saw them."""
-
-    request: bytes
-    answer: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +95,7 @@ def offer(it: Told) -> None:
     it.step(1, "We offer")
     it.spoken(ClientHello, US)
     it.fact("version", listed(real(hello.extensions.supported_versions)))
-    it.fact("suites", ", ".join(real(hello.cipher_suites)))
+    it.fact("suites", in_short(hello.cipher_suites))
     it.fact("groups", ", ".join(real(hello.extensions.supported_groups)))
     it.fact("name", f"{it.name} (SNI: anyone on the way can read it)")
     shares = [entry for entry in hello.extensions.key_share or () if str(entry.group) in real((entry.group,))]
@@ -189,14 +182,14 @@ def agreement(it: Told, ours: bytes, theirs: bytes) -> None:
     clear = [event.record for event in it.client.of(RecordMoved)]
     require(not any(ours in record for record in clear), "a value that never crossed the wire")
     it.step(5, "A session key is agreed; it is never sent")
-    it.fact("our share", f"{_start(offered[0].key_exchange)}, went out in step 1")
-    it.fact("its share", f"{_start(share.key_exchange)}, came back in step 2")
+    it.fact("our share", f"{start(offered[0].key_exchange)}, went out in step 1")
+    it.fact("its share", f"{start(share.key_exchange)}, came back in step 2")
     it.say("Each side joins the other's share with a secret that it keeps. A fingerprint of what it derives:")
     it.fact("we", ours[:16].hex(" "))
     it.fact("the server", f"{theirs[:16].hex(' ')}  {it.look.good('✓ the same')}")
     it.say(
         "Older versions could send the key instead, locked with the server's public key: whoever got its private key"
-        " later could open every recording. This key is for this connection only."
+        " later could open every recording (handclasp demo rsa does it). This key is for this connection only."
     )
 
 
@@ -218,11 +211,11 @@ def data(it: Told, exchanges: Sequence[Exchange], heard: Sequence[bytes]) -> Non
     """What the applications say, what the wire shows, new keys, and a goodbye."""
     require([exchange.request for exchange in exchanges] == list(heard), "what we wrote, read by the server")
     require(all(exchange.answer.startswith(b"HTTP/1.1 200") for exchange in exchanges), "an answer to each")
-    require(_carrier(it.client, US) == _carrier(it.server, PEER), "our record, the same where it arrived")
-    require(_carrier(it.server, US) == _carrier(it.client, PEER), "its record, the same where it arrived")
+    require(carrier(it.client, US) == carrier(it.server, PEER), "our record, the same where it arrived")
+    require(carrier(it.server, US) == carrier(it.client, PEER), "its record, the same where it arrived")
     it.step(7, "Everything is encrypted")
-    _sealed(it, "we write", exchanges[0].request, _carrier(it.client, US))
-    _sealed(it, "it answers", exchanges[0].answer, _carrier(it.client, PEER))
+    _sealed(it, "we write", exchanges[0].request, carrier(it.client, US))
+    _sealed(it, "it answers", exchanges[0].answer, carrier(it.client, PEER))
     _new_keys(it)
     _goodbye(it)
 
@@ -234,7 +227,7 @@ def _sealed(it: Told, label: str, text: bytes, record: bytes) -> None:
     sealed = (
         f"{octets(len(record))}: {RECORD_HEADER} of header, {number(len(text))} of text, 1 of type, {added} of seal"
     )
-    it.fact(label, f"{_first_line(text)} …  ({number(len(text))} bytes in all)")
+    it.fact(label, f"{first_line(text)} …  ({number(len(text))} bytes in all)")
     it.fact("on the wire", f"{record[:RECORD_HEADER].hex(' ')} │ {record[RECORD_HEADER:][:12].hex(' ')} …")
     it.fact("", sealed)
 
@@ -272,7 +265,7 @@ def summary(it: Told, refusals: int, seconds: float) -> None:
     it.page.line(f"{it.look.good('✓')} {wanted} · {milliseconds(seconds)} ms in all")
 
 
-def _carrier(recording: Recording, direction: Direction) -> bytes:
+def carrier(recording: Recording, direction: Direction) -> bytes:
     """The record that carried the first application data of one direction.
 
     What is sent is traced before it is sealed, what is received after it was opened.
@@ -291,10 +284,10 @@ def _carrier(recording: Recording, direction: Direction) -> bytes:
     return carrier.record
 
 
-def _start(value: bytes) -> str:
+def start(value: bytes) -> str:
     """A long value by its first bytes."""
     return f"{value[:8].hex(' ')} … ({number(len(value))} bytes)"
 
 
-def _first_line(text: bytes) -> str:
+def first_line(text: bytes) -> str:
     return text.partition(b"\r\n")[0].decode("latin-1")

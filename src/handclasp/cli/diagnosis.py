@@ -21,9 +21,11 @@ from ..errors import (
 from ..rules import printable
 from ..trace import DataMoved, Direction
 from ..wire.messages import Certificate, CertificateRequest, ClientHello
+from ..wire.messages12 import Certificate12, CertificateRequest12
+from ..wire.names import SignatureScheme
 from .problems import CATALOGUE, Problem
 from .recording import Recording
-from .story import real
+from .story import in_short, real
 from .words import authority, called, common_name, count, left, moment, octets
 
 
@@ -233,7 +235,7 @@ _NARROWED_CODES = {"groups": "hello.no-group", "suites": "hello.no-suite", "siga
 
 def _alert(error: AlertReceived, attempt: Attempt) -> Problem:
     alert = error.alert
-    if alert in _ABOUT_OUR_CERTIFICATE and attempt.recording.messages(CertificateRequest, Direction.RECEIVED):
+    if alert in _ABOUT_OUR_CERTIFICATE and _asked(attempt):
         return _our_certificate(error, attempt)
     if attempt.recording.established:
         return problem("conn.alert", attempt, f"It said: {alert}.", alert=error)
@@ -267,20 +269,32 @@ def _our_certificate(error: AlertReceived, attempt: Attempt) -> Problem:
 
 def _lacked_certificate(attempt: Attempt) -> bool:
     """The server asked for a certificate, and we sent none."""
-    sent = [found for found, _ in attempt.recording.messages(Certificate, Direction.SENT)]
-    asked = attempt.recording.messages(CertificateRequest, Direction.RECEIVED)
-    return bool(asked) and not any(certificate.certificate_list for certificate in sent)
+    recording = attempt.recording
+    sent = [bool(found.certificate_list) for found, _ in recording.messages(Certificate, Direction.SENT)]
+    sent += [bool(found.certificate_list) for found, _ in recording.messages(Certificate12, Direction.SENT)]
+    return bool(_asked(attempt)) and not any(sent)
+
+
+def _asked(attempt: Attempt) -> list[tuple[tuple[bytes, ...], tuple[SignatureScheme, ...]]]:
+    """What each request for a certificate names: the CAs, and the schemes."""
+    recording = attempt.recording
+    asked = []
+    for newer, _ in recording.messages(CertificateRequest, Direction.RECEIVED):
+        named = newer.extensions
+        asked.append((named.certificate_authorities or (), named.signature_algorithms or ()))
+    for older, _ in recording.messages(CertificateRequest12, Direction.RECEIVED):
+        asked.append((older.certificate_authorities, older.signature_algorithms))
+    return asked
 
 
 def _wanted(attempt: Attempt) -> Facts:
     """What the server's CertificateRequest says of the certificates it takes."""
     facts: Facts = ()
-    for request, _ in attempt.recording.messages(CertificateRequest, Direction.RECEIVED)[:1]:
-        authorities = request.extensions.certificate_authorities or ()
+    for authorities, asked in _asked(attempt)[:1]:
         if authorities:
             more = f" and {len(authorities) - 3} more" if len(authorities) > 3 else ""
             facts += (("accepts CAs", ", ".join(authority(name) for name in authorities[:3]) + more),)
-        schemes = real(request.extensions.signature_algorithms)
+        schemes = real(asked)
         facts += (("accepts keys", ", ".join(schemes[:5]) + (", …" if len(schemes) > 5 else "")),)
     return facts
 
@@ -288,13 +302,14 @@ def _wanted(attempt: Attempt) -> Facts:
 def _offered(attempt: Attempt, only: str | None = None) -> Facts:
     """What our last ClientHello held: all of it, or one list."""
     for hello, _ in attempt.recording.messages(ClientHello, Direction.SENT)[-1:]:
+        suites = in_short(hello.cipher_suites) if only is None else ", ".join(real(hello.cipher_suites))
         lists = (
-            ("versions", real(hello.extensions.supported_versions)),
-            ("suites", real(hello.cipher_suites)),
-            ("groups", real(hello.extensions.supported_groups)),
-            ("application", [name.decode("latin-1") for name in hello.extensions.alpn or ()]),
+            ("versions", ", ".join(real(hello.extensions.supported_versions or (hello.legacy_version,)))),
+            ("suites", suites),
+            ("groups", ", ".join(real(hello.extensions.supported_groups))),
+            ("application", ", ".join(name.decode("latin-1") for name in hello.extensions.alpn or ())),
         )
-        return tuple((label, ", ".join(values)) for label, values in lists if values and only in (None, label))
+        return tuple((label, value) for label, value in lists if value and only in (None, label))
     return ()
 
 

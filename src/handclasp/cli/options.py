@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from ..codes import Code
 from ..errors import ConfigError
 from ..rules import printable
+from ..wire.names import TLSVersion
 from .terminal import COLOURS
 
 C = TypeVar("C", bound=Code)
@@ -91,6 +92,13 @@ def codes(kind: type[C], known: Sequence[C]) -> Callable[[str], tuple[C, ...]]:
     return read
 
 
+def versions(text: str) -> tuple[TLSVersion, ...]:
+    """`1.2`, `1.3` or `1.2-1.3`: newest first."""
+    if text not in _VERSIONS:
+        raise argparse.ArgumentTypeError(f"takes {', '.join(_VERSIONS)}, not {printable(text, 40)!r}")
+    return _VERSIONS[text]
+
+
 def protocols(text: str) -> tuple[str, ...]:
     """`h2,http/1.1`."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
@@ -120,3 +128,9 @@ def _bare(name: str) -> str:
 
 _ALIASES = {"p256": 0x0017, "prime256v1": 0x0017, "p384": 0x0018, "p521": 0x0019}
 """Other names people know the curves by."""
+
+_VERSIONS = {
+    "1.2": (TLSVersion.TLS_1_2,),
+    "1.3": (TLSVersion.TLS_1_3,),
+    "1.2-1.3": (TLSVersion.TLS_1_3, TLSVersion.TLS_1_2),
+}

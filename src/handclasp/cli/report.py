@@ -12,6 +12,7 @@ from ..events import ConnectionInfo
 from ..identity.certificates import Certificate
 from ..trace import Chosen, Direction, Epoch, MessageMoved, Subject
 from ..wire.messages import ServerHello
+from ..wire.names import TLSVersion
 from .chain import table
 from .diagnosis import Attempt
 from .dialling import Journey, Target
@@ -70,7 +71,11 @@ def success(outcome: Outcome, look: Look, *, verbose: bool = False, hint: bool =
 
 def _facts(outcome: Outcome, info: ConnectionInfo) -> list[tuple[str, str]]:
     journey, offered = outcome.journey, ", ".join(outcome.config.alpn)
-    trips = "2 round trips: the first group did not suit it" if info.hello_retry else "1 round trip"
+    trips = "1 round trip"
+    if info.hello_retry:
+        trips = "2 round trips: the first group did not suit it"
+    elif info.version is TLSVersion.TLS_1_2:
+        trips = "2 round trips"
     parts = (("DNS", journey.dns), ("TCP", journey.tcp), ("TLS", journey.tls))
     times = " · ".join(f"{name} {milliseconds(spent)}" for name, spent in parts) + " ms"
     quantum = " post-quantum" if info.group in POST_QUANTUM else ""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from ..alerts import Alert
 from ..codes import Code, is_grease
+from ..crypto.suites import SUITES
 from ..trace import DataMoved, Direction, Epoch, KeysChanged, MessageMoved, Subject
 from ..wire.explain import Field, explain_message
 from ..wire.messages import (
@@ -24,7 +25,18 @@ from ..wire.messages import (
     NewSessionTicket,
     ServerHello,
 )
-from ..wire.names import ContentType, HandshakeType, KeyUpdateRequest
+from ..wire.messages12 import (
+    Certificate12,
+    CertificateRequest12,
+    CertificateStatusMessage,
+    ClientECDH,
+    ClientEncryptedSecret,
+    HelloRequest,
+    NewSessionTicket12,
+    ServerHelloDone,
+    ServerKeyExchange,
+)
+from ..wire.names import CipherSuite, ContentType, HandshakeType, KeyUpdateRequest, TLSVersion
 from .recording import Moment, Recording, declared, message
 from .terminal import WIDTH, Look, clipped
 from .words import count, octets
@@ -42,15 +54,15 @@ def conversation(recording: Recording, look: Look, *, every_byte: bool = False) 
             case MessageMoved() as moved:
                 lines.append(spoken(recording, moment, moved, look))
                 if every_byte:
-                    lines += fields(moved, look)
+                    lines += fields(recording, moved, look)
             case DataMoved(direction, size):
                 lines.append(_line(moment.at, direction, "application data", size, "", look))
             case KeysChanged(direction, epoch, generation):
-                # The two directions change together in a handshake, and each by itself afterwards.
-                band = (epoch, generation, direction if generation else None)
+                # The two directions change together in a handshake, and each by itself afterwards, and in TLS 1.2.
+                band = (epoch, generation, direction if generation or recording.is_tls12 else None)
                 if band not in bands:
                     bands.add(band)
-                    lines.append(_MARGIN + look.dim(BAND.format(_keys(direction, epoch, generation))))
+                    lines.append(_MARGIN + look.dim(BAND.format(_keys(recording, direction, epoch, generation))))
     return lines
 
 
@@ -62,7 +74,7 @@ def told(recording: Recording, kind: type[HandshakeMessage], direction: Directio
         if isinstance(moment.event, MessageMoved)
         and moment.event.direction is direction
         and moment.event.type is ContentType.HANDSHAKE
-        and declared(moment.event.message) is kind
+        and recording.declared(moment.event.message) is kind
     ]
 
 
@@ -81,10 +93,10 @@ def spoken(recording: Recording, moment: Moment, moved: MessageMoved, look: Look
     """One message: `10.1 ms  ◀── ServerHello  1 176 B  the suite, and its key share`."""
     name, meaning = named(moved), ""
     if moved.type is ContentType.CHANGE_CIPHER_SPEC:
-        meaning = "for old middleboxes only"
+        meaning = "encrypted from here on" if recording.is_tls12 else "for old middleboxes only"
     elif moved.type is ContentType.ALERT:
         meaning = "goodbye, nothing is missing" if moved.message[1:] == b"\0" else "this ends the connection"
-    elif (found := message(moved.message)) is not None:
+    elif (found := message(moved.message, recording.kinds)) is not None:
         meaning = _meaning(recording, moved, found)
     return _line(moment.at, moved.direction, name, len(moved.message), meaning, look)
 
@@ -95,13 +107,14 @@ def named(moved: MessageMoved) -> str:
         return "ChangeCipherSpec"
     if moved.type is ContentType.ALERT:
         return f"alert {Alert(moved.message[1])}"
-    cls = declared(moved.message)
-    return str(HandshakeType(moved.message[0])) if cls is None else cls.__name__
+    if declared(moved.message) is HelloRetryRequest:
+        return HelloRetryRequest.__name__
+    return str(HandshakeType(moved.message[0]))
 
 
-def fields(moved: MessageMoved, look: Look) -> list[str]:
+def fields(recording: Recording, moved: MessageMoved, look: Look) -> list[str]:
     """Every field of a handshake message: where it stands, its bytes, its name, what it says."""
-    cls = declared(moved.message) if moved.type is ContentType.HANDSHAKE else None
+    cls = recording.declared(moved.message) if moved.type is ContentType.HANDSHAKE else None
     if cls is None:
         return []
     return [line for found in explain_message(cls, moved.message) for line in _field(found, moved.message, look)]
@@ -110,6 +123,15 @@ def fields(moved: MessageMoved, look: Look) -> list[str]:
 def real(codes: tuple[Code, ...] | None) -> list[str]:
     """The names of code points, without those that mean nothing on purpose (RFC 8701)."""
     return [str(code) for code in codes or () if not is_grease(code)]
+
+
+def in_short(suites: tuple[CipherSuite, ...]) -> str:
+    """A list of suites; where it is long, those of TLS 1.2 by their number."""
+    older = [code for code in suites if code in SUITES and SUITES[code].version is TLSVersion.TLS_1_2]
+    named = tuple(code for code in suites if code not in older)
+    if not real(named) or len(older) < 3:
+        return ", ".join(real(suites))
+    return f"{', '.join(real(named))} and {len(older)} for TLS 1.2"
 
 
 def _meaning(recording: Recording, moved: MessageMoved, found: HandshakeMessage) -> str:
@@ -121,13 +143,13 @@ def _meaning(recording: Recording, moved: MessageMoved, found: HandshakeMessage)
         case HelloRetryRequest():
             return f"once more, with {found.extensions.key_share or 'its cookie'}"
         case ServerHello():
-            return "the suite, and its key share"
+            return _answer(recording)
         case EncryptedExtensions():
             alpn = found.extensions.alpn
             return f"application: {alpn[0].decode('latin-1')}" if alpn else "nothing more to settle"
-        case CertificateRequest():
+        case CertificateRequest() | CertificateRequest12():
             return "now show yours"
-        case Certificate():
+        case Certificate() | Certificate12():
             return count(len(found.certificate_list), "certificate") if found.certificate_list else "we have none"
         case CertificateVerify():
             # Received, it is worth a ✓ only if the signature was right: that is when the scheme is noted.
@@ -140,7 +162,37 @@ def _meaning(recording: Recording, moved: MessageMoved, found: HandshakeMessage)
         case KeyUpdate():
             wants = found.request_update is KeyUpdateRequest.UPDATE_REQUESTED
             return "new keys; you too, please" if wants else "new keys"
+    return _meaning12(recording, moved, found)
+
+
+def _meaning12(recording: Recording, moved: MessageMoved, found: HandshakeMessage) -> str:
+    """The same for what only TLS 1.2 has."""
+    received = moved.direction is Direction.RECEIVED
+    match found:
+        case ServerKeyExchange():
+            return f"{_passed(received and recording.chosen(Subject.SIGNATURE_SCHEME) is not None)}key share, signed"
+        case ServerHelloDone():
+            return "your turn"
+        case ClientECDH():
+            return "the other key share"
+        case ClientEncryptedSecret():
+            return "the secret, encrypted"
+        case CertificateStatusMessage():
+            return "what its CA says of it today"
+        case NewSessionTicket12():
+            return (
+                f"a ticket, good for {found.ticket_lifetime_hint / 3600:g} h" if found.ticket else "no ticket after all"
+            )
+        case HelloRequest():
+            return "would like to begin again"
     return ""
+
+
+def _answer(recording: Recording) -> str:
+    """What a ServerHello settles."""
+    if not recording.is_tls12:
+        return "the suite, and its key share"
+    return "the suite" if recording.chosen(Subject.RESUMED) is None else "the session from before"
 
 
 def _passed(checked: bool) -> str:
@@ -161,10 +213,12 @@ def _offer(hello: ClientHello) -> Iterator[str]:
         yield "ALPN"
 
 
-def _keys(direction: Direction, epoch: Epoch, generation: int) -> str:
+def _keys(recording: Recording, direction: Direction, epoch: Epoch, generation: int) -> str:
     if generation:
         whose = "our" if direction is Direction.SENT else "their"
         return f"{whose} keys are new: generation {generation}"
+    if recording.is_tls12:
+        return "our keys are in use" if direction is Direction.SENT else "their keys are in use"
     return "both sides now derive the handshake keys" if epoch is Epoch.HANDSHAKE else "application keys are ready"
 
 

@@ -78,7 +78,7 @@ def _offered(encoded: bytes) -> dict[str, Any] | None:
     extensions = hello.extensions
     return {
         "client_hello_bytes": len(encoded),
-        "versions": real(extensions.supported_versions),
+        "versions": real(extensions.supported_versions or (hello.legacy_version,)),
         "suites": real(hello.cipher_suites),
         "groups": real(extensions.supported_groups),
         "key_shares": real(tuple(entry.group for entry in extensions.key_share or ())),

@@ -43,6 +43,11 @@ class Aead(Enum):
         """The algorithm under one key of `key_size` bytes."""
         return _CIPHERS[self](key)
 
+    @property
+    def fixed_iv_size(self) -> int:
+        """Bytes of the nonce that TLS 1.2 derives; the rest is sent with each record (RFC 5288 §3, RFC 7905 §2)."""
+        return 12 if self is Aead.CHACHA20_POLY1305 else 4
+
 
 NONCE_SIZE = 12
 """Bytes; the same for every algorithm TLS uses."""

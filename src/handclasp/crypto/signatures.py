@@ -6,7 +6,7 @@ A scheme names the kind of key, the curve and the hash at once; nothing here let
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -14,7 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 
-from ..wire.names import SignatureScheme
+from ..wire.names import SignatureScheme, TLSVersion
 
 PrivateKey: TypeAlias = (
     rsa.RSAPrivateKey
@@ -81,17 +81,16 @@ def schemes_for(kind: KeyKind, bits: int) -> tuple[SignatureScheme, ...]:
     return tuple(s for s, method in _TLS13.items() if method.kind is kind and _has_room(method, bits))
 
 
-def fits(scheme: SignatureScheme, kind: KeyKind) -> bool:
-    """True when a TLS 1.3 CertificateVerify may use this scheme with this kind of key."""
-    method = _TLS13.get(scheme)
-    return method is not None and method.kind is kind
+def fits(scheme: SignatureScheme, kind: KeyKind, version: TLSVersion = TLSVersion.TLS_1_3) -> bool:
+    """True when a handshake of this version may be signed by this scheme with this kind of key."""
+    return _method(scheme, kind, version) is not None
 
 
 def sign(private_key: PrivateKey, scheme: SignatureScheme, data: bytes) -> bytes:
     """Sign `data`. Raises ValueError when the key does not fit the scheme or the library refuses."""
-    method = _TLS13.get(scheme)
+    method = _TLS13.get(scheme) or _TLS12.get(scheme)
     if method is None:
-        raise ValueError(f"{scheme} does not sign TLS 1.3 handshakes")
+        raise ValueError(f"{scheme} does not sign handshakes")
     kind = kind_of(private_key.public_key(), pss=method.kind is KeyKind.RSA_PSS)
     if kind is not method.kind:
         raise ValueError(f"{scheme} needs a key of kind {method.kind.value}, not {kind.value if kind else 'another'}")
@@ -104,14 +103,19 @@ def sign(private_key: PrivateKey, scheme: SignatureScheme, data: bytes) -> bytes
 
 
 def verify(
-    public_key: PublicKey | None, kind: KeyKind | None, scheme: SignatureScheme, signature: bytes, data: bytes
+    public_key: PublicKey | None,
+    kind: KeyKind | None,
+    scheme: SignatureScheme,
+    signature: bytes,
+    data: bytes,
+    version: TLSVersion = TLSVersion.TLS_1_3,
 ) -> bool:
     """True only when `signature` over `data` is right for this key and scheme.
 
     A scheme that does not fit the kind, and whatever the library raises, is False: ask `fits` first for the reason.
     """
-    method = _TLS13.get(scheme)
-    if method is None or kind is not method.kind or kind_of(public_key, pss=kind is KeyKind.RSA_PSS) is not kind:
+    method = None if kind is None else _method(scheme, kind, version)
+    if method is None or kind_of(public_key, pss=kind is KeyKind.RSA_PSS) is not kind:
         return False
     try:
         _verify(public_key, method, signature, data)
@@ -126,11 +130,25 @@ class _Method:
 
     kind: KeyKind
     hash: hashes.HashAlgorithm | None = None
+    pkcs1: bool = False
+    """RSA with the padding of PKCS#1 v1.5, for TLS 1.2 alone."""
+
+
+def _method(scheme: SignatureScheme, kind: KeyKind, version: TLSVersion) -> _Method | None:
+    """How this kind of key uses a scheme; None where it may not."""
+    method = _TLS13.get(scheme)
+    if version is TLSVersion.TLS_1_2:
+        method = None if scheme in _ML_DSA_ROWS else method or _TLS12.get(scheme)
+    if method is None or method.kind is kind:
+        return method
+    if version is TLSVersion.TLS_1_2 and method.kind in _CURVE_KINDS and kind in _CURVE_KINDS:
+        return replace(method, kind=kind)  # RFC 8446 §4.2.3: in TLS 1.2 an ECDSA scheme names a hash, and no curve
+    return None
 
 
 def _sign(private_key: PrivateKey, method: _Method, data: bytes) -> bytes:
     if isinstance(private_key, rsa.RSAPrivateKey):
-        return private_key.sign(data, _pss(_hash(method)), _hash(method))
+        return private_key.sign(data, _padding(method), _hash(method))
     if isinstance(private_key, ec.EllipticCurvePrivateKey):
         return private_key.sign(data, ec.ECDSA(_hash(method)))
     return private_key.sign(data)
@@ -140,7 +158,7 @@ def _verify(public_key: PublicKey | None, method: _Method, signature: bytes, dat
     if public_key is None:
         raise ValueError("no key")
     if isinstance(public_key, rsa.RSAPublicKey):
-        public_key.verify(signature, data, _pss(_hash(method)), _hash(method))
+        public_key.verify(signature, data, _padding(method), _hash(method))
     elif isinstance(public_key, ec.EllipticCurvePublicKey):
         public_key.verify(signature, data, ec.ECDSA(_hash(method)))
     else:
@@ -153,7 +171,10 @@ def _hash(method: _Method) -> hashes.HashAlgorithm:
     return method.hash
 
 
-def _pss(algorithm: hashes.HashAlgorithm) -> padding.PSS:
+def _padding(method: _Method) -> padding.PSS | padding.PKCS1v15:
+    algorithm = _hash(method)
+    if method.pkcs1:
+        return padding.PKCS1v15()
     # RFC 8446 §4.2.3: MGF1 with the scheme's hash, and a salt exactly as long as its digest.
     return padding.PSS(mgf=padding.MGF1(algorithm), salt_length=algorithm.digest_size)
 
@@ -206,6 +227,15 @@ _TLS13: Final[Mapping[SignatureScheme, _Method]] = {
     SignatureScheme.RSA_PSS_PSS_SHA384: _Method(KeyKind.RSA_PSS, hashes.SHA384()),
     SignatureScheme.RSA_PSS_PSS_SHA512: _Method(KeyKind.RSA_PSS, hashes.SHA512()),
 }
+
+# What TLS 1.2 has beside them: RFC 5246 §7.4.1.4.1, without SHA-1 and MD5 (RFC 9155).
+_TLS12: Final[Mapping[SignatureScheme, _Method]] = {
+    SignatureScheme.RSA_PKCS1_SHA256: _Method(KeyKind.RSA, hashes.SHA256(), pkcs1=True),
+    SignatureScheme.RSA_PKCS1_SHA384: _Method(KeyKind.RSA, hashes.SHA384(), pkcs1=True),
+    SignatureScheme.RSA_PKCS1_SHA512: _Method(KeyKind.RSA, hashes.SHA512(), pkcs1=True),
+}
+
+_CURVE_KINDS: Final = frozenset((KeyKind.P256, KeyKind.P384, KeyKind.P521))
 
 SUPPORTED: Final[tuple[SignatureScheme, ...]] = tuple(_TLS13)
 """Every scheme that can sign and verify a TLS 1.3 handshake here, in the order of preference of a default offer."""

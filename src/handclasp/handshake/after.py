@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NoReturn
 
 from .. import rules
-from ..rules import require
+from ..rules import PeerFault, require
 from ..trace import Epoch
-from ..wire.messages import KeyUpdate, NewSessionTicket
+from ..wire.messages import ClientHello, KeyUpdate, NewSessionTicket
+from ..wire.messages12 import HelloRequest
 from ..wire.names import KeyUpdateRequest
 from .proofs import Established
 from .script import Peer
@@ -19,6 +20,8 @@ WEEK = 604_800
 async def after_client(peer: Peer, established: Established) -> NoReturn:
     """What a client still has to listen to, for as long as the connection lives. Raises PeerFault."""
     read_secret = established.read_secret
+    if read_secret is None:
+        await refuse_renegotiation(peer, HelloRequest)
     while True:
         message = await peer.receive(NewSessionTicket, KeyUpdate)
         if isinstance(message, NewSessionTicket):
@@ -32,11 +35,21 @@ async def after_client(peer: Peer, established: Established) -> NoReturn:
 async def after_server(peer: Peer, established: Established) -> NoReturn:
     """The same for a server, which hears of nothing but new keys. Raises PeerFault."""
     read_secret = established.read_secret
+    if read_secret is None:
+        await refuse_renegotiation(peer, ClientHello)
     while True:
         message = await peer.receive(KeyUpdate)
         read_secret = read_secret.next()
         peer.read_with(read_secret, Epoch.APPLICATION)
         answer_key_update(peer, message)
+
+
+async def refuse_renegotiation(peer: Peer, wish: type[HelloRequest] | type[ClientHello]) -> NoReturn:
+    """TLS 1.2 could shake hands again inside a connection; we say no once, and hang up the second time."""
+    await peer.receive(wish)
+    peer.refuse_renegotiation()
+    await peer.receive(wish)
+    raise PeerFault(rules.RENEGOTIATION)
 
 
 def answer_key_update(peer: Peer, message: KeyUpdate) -> None:

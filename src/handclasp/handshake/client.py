@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from .. import rules
+from ..channel.inbound import ChangeCipherSpecs
 from ..config import ClientConfig
 from ..identity.names import PeerName
 from ..rules import PeerFault, require
 from ..trace import Subject
 from ..wire.messages import HelloRetryRequest, ServerHello
+from ..wire.names import TLSVersion
+from .client12 import client12
 from .client13 import client13
 from .offer import Offer, make_offer
 from .proofs import Established
+from .resume import session_to_offer
 from .script import Peer
 
 DOWNGRADE_MARKS = (b"DOWNGRD\x01", b"DOWNGRD\x00")
@@ -19,26 +23,32 @@ DOWNGRADE_MARKS = (b"DOWNGRD\x01", b"DOWNGRD\x00")
 
 async def client(peer: Peer, config: ClientConfig, name: PeerName | None) -> Established:
     """RFC 8446 §2, from the client's side. Raises PeerFault."""
-    return await run_offer(peer, make_offer(config, name))
+    return await run_offer(peer, make_offer(config, name, session_to_offer(config, name)))
 
 
 async def run_offer(peer: Peer, offer: Offer) -> Established:
     """Send a ClientHello and follow the version the server answers with."""
     peer.client_random = offer.hello.random
     peer.send(offer.hello)
-    peer.allow_change_cipher_spec(True)
+    peer.change_cipher_specs(ChangeCipherSpecs.DROP)
     if offer.server_name is not None:
         peer.note(Subject.SERVER_NAME, offer.server_name, "the name we connect to")
     hello = await peer.receive(ServerHello, HelloRetryRequest)
-    check_version(offer, hello)
+    if choose_version(offer, hello) is TLSVersion.TLS_1_2 and isinstance(hello, ServerHello):
+        return await client12(peer, offer, hello)
     return await client13(peer, offer, hello)
 
 
-def check_version(offer: Offer, hello: ServerHello | HelloRetryRequest) -> None:
+def choose_version(offer: Offer, hello: ServerHello | HelloRetryRequest) -> TLSVersion:
     """Which version did the server answer with? RFC 8446 §4.1.3 and §4.2.1. Raises PeerFault."""
     offered = tuple(offer.config.versions)
     selected = hello.extensions.supported_versions
-    if selected is None:
-        require(hello.random[24:] not in DOWNGRADE_MARKS, rules.DOWNGRADE)
+    if selected is not None:
+        require(selected is TLSVersion.TLS_1_3 and selected in offered, rules.SERVER_SELECTED_VERSION, str(selected))
+        return selected
+    require(TLSVersion.TLS_1_3 not in offered or hello.random[24:] not in DOWNGRADE_MARKS, rules.DOWNGRADE)
+    require(hello.random[24:] != DOWNGRADE_MARKS[1], rules.DOWNGRADE)
+    older = isinstance(hello, ServerHello) and hello.legacy_version is TLSVersion.TLS_1_2
+    if not older or TLSVersion.TLS_1_2 not in offered:
         raise PeerFault(rules.SERVER_VERSION, ours=offered, theirs=(hello.legacy_version,))
-    require(selected in offered, rules.SERVER_SELECTED_VERSION, str(selected))
+    return TLSVersion.TLS_1_2

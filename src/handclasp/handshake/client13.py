@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from .. import rules
+from ..channel.inbound import ChangeCipherSpecs
 from ..channel.schedule import Early, Main, TrafficSecret
 from ..config import ClientConfig
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, Suite
-from ..identity.certificates import parse_chain
-from ..identity.trust import PresentedChain, Role, check_leaf
+from ..identity.trust import Role
 from ..limits import MAX_PLAINTEXT
 from ..rules import require
 from ..trace import Epoch, Subject
@@ -26,8 +26,9 @@ from ..wire.messages import (
     HelloRetryRequest,
     ServerHello,
 )
-from ..wire.names import ExtensionType, TLSVersion
-from .negotiate import Answer, choose_client_credential
+from ..wire.names import ExtensionType, MaxFragmentLength, TLSVersion
+from .authenticate import check_signed, identify, present
+from .negotiate import Answer, choose_client_credential, picked
 from .offer import Offer
 from .proofs import (
     CLIENT_CONTEXT,
@@ -36,10 +37,9 @@ from .proofs import (
     Identity,
     Possession,
     check_finished,
-    check_signature,
     signed_content,
 )
-from .script import Peer, Sign, VerifyPeer
+from .script import Peer, Sign
 
 
 async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequest) -> Established:
@@ -67,8 +67,8 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
         message = await peer.receive(Certificate)
     identity, possession = await authenticate_server(peer, offer, message)
     covered = transcript.hash()
-    agreement = check_finished(await peer.receive(Finished), theirs, covered)
-    peer.allow_change_cipher_spec(False)
+    agreement = check_finished(await peer.receive(Finished), theirs.finished(covered), covered)
+    peer.change_cipher_specs(ChangeCipherSpecs.REFUSE)
     peer.flight_ends()
 
     hashed = transcript.hash()
@@ -95,11 +95,15 @@ def accept_suite(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryReques
     """What is fixed by the first answer, RFC 8446 §4.1.3."""
     require(hello.legacy_version is TLSVersion.TLS_1_2, rules.SERVER_LEGACY_VERSION, str(hello.legacy_version))
     require(hello.legacy_session_id_echo == offer.hello.legacy_session_id, rules.SERVER_SESSION_ID)
-    require(hello.cipher_suite in offer.config.cipher_suites, rules.SERVER_CIPHER_SUITE, str(hello.cipher_suite))
+    known = SUITES.get(hello.cipher_suite)
+    fitting = known is not None and known.version is TLSVersion.TLS_1_3
+    require(
+        fitting and hello.cipher_suite in offer.hello.cipher_suites, rules.SERVER_CIPHER_SUITE, str(hello.cipher_suite)
+    )
     require(hello.legacy_compression_method == 0, rules.SERVER_COMPRESSION)
     check_solicited(offer, hello.extensions, _HELLO_EXTENSIONS, {ExtensionType.COOKIE})
-    peer.note(Subject.VERSION, TLSVersion.TLS_1_3, "the server's choice among ours")
-    peer.note(Subject.CIPHER_SUITE, hello.cipher_suite, "the server's choice among ours")
+    peer.note(Subject.VERSION, TLSVersion.TLS_1_3, picked(offer.config.versions, TLSVersion.TLS_1_3))
+    peer.note(Subject.CIPHER_SUITE, hello.cipher_suite, picked(offer.config.cipher_suites, hello.cipher_suite))
     suite = SUITES[hello.cipher_suite]
     peer.transcript.begin(suite.hash, retry=isinstance(hello, HelloRetryRequest))
     return suite
@@ -137,7 +141,7 @@ def accept_share(peer: Peer, offer: Offer, hello: ServerHello) -> Secret:
     pair = offer.key_pair(entry.group)
     if pair is None:
         rules.fail(rules.SERVER_GROUP, str(entry.group))
-    peer.note(Subject.GROUP, entry.group, "the server's choice among ours")
+    peer.note(Subject.GROUP, entry.group, picked(offer.config.groups, entry.group))
     return Secret(pair.agree(entry.key_exchange))
 
 
@@ -146,22 +150,31 @@ def accept_extensions(peer: Peer, offer: Offer, message: EncryptedExtensions) ->
     answer, config = message.extensions, offer.config
     check_solicited(offer, answer, _ENCRYPTED_EXTENSIONS)
     require(not answer.server_name, rules.SERVER_NAME_ACK)
-    if answer.alpn is not None:
-        require(len(answer.alpn) == 1, rules.ALPN_COUNT)
-        protocol = answer.alpn[0].decode("latin-1")
-        require(protocol in config.alpn, rules.ALPN_SELECTION, protocol)
-        peer.note(Subject.ALPN, protocol, "the server's choice among ours")
-    limit_records(peer, config, message)
+    accept_protocol(peer, config, answer.alpn)
+    limit_records(peer, config, answer.record_size_limit, answer.max_fragment_length, hidden_type=1)
 
 
-def limit_records(peer: Peer, config: ClientConfig, message: EncryptedExtensions) -> None:
-    """RFC 8449 §4 and RFC 6066 §4."""
-    limit, fragment = message.extensions.record_size_limit, message.extensions.max_fragment_length
+def accept_protocol(peer: Peer, config: ClientConfig, selected: tuple[bytes, ...] | None) -> None:
+    """RFC 7301 §3.1, in both versions."""
+    if selected is None:
+        return
+    require(len(selected) == 1, rules.ALPN_COUNT)
+    protocol = selected[0].decode("latin-1")
+    require(protocol in config.alpn, rules.ALPN_SELECTION, protocol)
+    peer.note(Subject.ALPN, protocol, picked(config.alpn, protocol))
+
+
+def limit_records(
+    peer: Peer, config: ClientConfig, limit: int | None, fragment: MaxFragmentLength | None, hidden_type: int
+) -> None:
+    """RFC 8449 §4 and RFC 6066 §4, in both versions; TLS 1.3 counts the type that is hidden in a record."""
     require(limit is None or fragment is None, rules.BOTH_SIZE_LIMITS)
     if limit is not None and config.record_size_limit is not None:
         require(limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, str(limit))
         require(limit <= MAX_PLAINTEXT + 1, rules.RECORD_SIZE_LIMIT_LARGE, str(limit))
-        peer.limit_records(sent=limit - 1, received=config.record_size_limit)
+        peer.limit_records(
+            sent=min(limit - hidden_type, MAX_PLAINTEXT), received=config.record_size_limit + 1 - hidden_type
+        )
     if fragment is not None:
         require(fragment == config.max_fragment_length, rules.MAX_FRAGMENT_LENGTH_ECHO, str(fragment))
         peer.limit_records(sent=fragment.octets, received=fragment.octets + 1)
@@ -174,18 +187,13 @@ async def authenticate_server(peer: Peer, offer: Offer, message: Certificate) ->
     require(message.certificate_list, rules.CERTIFICATE_EMPTY)
     for entry in message.certificate_list:
         check_solicited(offer, entry.extensions, _CERTIFICATE_EXTENSIONS)
-    peer.chain = parse_chain([entry.cert_data for entry in message.certificate_list], config.limits)
-    leaf = peer.chain[0]
-    check_leaf(leaf, config.limits)
-    signed = peer.transcript.hash()
-    possession = check_signature(
-        leaf, await peer.receive(CertificateVerify), tuple(config.signature_schemes), SERVER_CONTEXT, signed
-    )
-    peer.note(Subject.SIGNATURE_SCHEME, possession.scheme, f"what the server's {leaf.key_description} key can do")
-    presented = PresentedChain(peer.chain, Role.SERVER, offer.name, config.clock(), config.limits)
-    verdict = await peer.ask(VerifyPeer(config.trust, presented))
-    peer.note(Subject.PEER, verdict, verdict.why)
-    return Identity(verdict), possession
+    leaf = present(peer, config, [entry.cert_data for entry in message.certificate_list])
+    content = signed_content(SERVER_CONTEXT, peer.transcript.hash())
+    verify = await peer.receive(CertificateVerify)
+    ours = tuple(config.signature_schemes)
+    possession = check_signed(leaf, verify.algorithm, verify.signature, content, ours, TLSVersion.TLS_1_3)
+    peer.note(Subject.SIGNATURE_SCHEME, verify.algorithm, f"what the server's {leaf.key_description} key can do")
+    return await identify(peer, config, config.trust, Role.SERVER, offer.name), possession
 
 
 async def authenticate_client(peer: Peer, config: ClientConfig, request: CertificateRequest) -> None:

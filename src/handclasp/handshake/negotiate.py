@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 
 from .. import rules
 from ..config import ServerConfig, UnknownNames
-from ..crypto.groups import POST_QUANTUM
-from ..crypto.suites import SUITES, Suite
+from ..crypto.groups import CURVE_SHARE_SIZE, POST_QUANTUM
+from ..crypto.signatures import CERTIFICATE_ONLY, KeyKind
+from ..crypto.suites import SUITES, KeyExchange, Suite
 from ..errors import ConfigError
 from ..identity.credentials import Credential
 from ..identity.names import peer_name
@@ -37,6 +38,13 @@ def prefer(ours: Sequence[T], theirs: Sequence[T]) -> Choice[T] | None:
     return None
 
 
+def picked(ours: Sequence[T], value: T) -> str:
+    """Why a client has what it has: the server picked it, and what of ours stood before it."""
+    before = tuple(ours[: list(ours).index(value)]) if value in ours else ()
+    passed = f"; it passed over {', '.join(map(str, before))}" if before else ""
+    return f"the server's choice among ours{passed}"
+
+
 def choose_version(config: ServerConfig, hello: ClientHello) -> Choice[TLSVersion]:
     """RFC 8446 §4.2.1: by supported_versions alone where it is there, else by legacy_version."""
     offered = hello.extensions.supported_versions
@@ -51,7 +59,8 @@ def choose_version(config: ServerConfig, hello: ClientHello) -> Choice[TLSVersio
 
 def choose_suite(config: ServerConfig, hello: ClientHello) -> Choice[Suite]:
     """Ours first; but a client that puts ChaCha20 first has no fast AES, and gets what is fast for it."""
-    ours, theirs = tuple(config.cipher_suites), hello.cipher_suites
+    ours = tuple(suite for suite in config.cipher_suites if SUITES[suite].version is TLSVersion.TLS_1_3)
+    theirs = hello.cipher_suites
     chacha = CipherSuite.TLS_CHACHA20_POLY1305_SHA256
     known = [suite for suite in theirs if suite in SUITES]
     if known[:1] == [chacha] and chacha in ours:
@@ -113,15 +122,11 @@ class Answer:
 
 def choose_credential(config: ServerConfig, name: str | None, theirs: Sequence[SignatureScheme]) -> Choice[Answer]:
     """By name first, then by what the client can verify; in the order of `credentials` and of our schemes."""
-    named = [credential for credential in config.credentials if name is not None and credential.matches(name)]
-    if name is not None and not named and config.unknown_names is UnknownNames.REFUSE:
-        raise PeerFault(rules.UNRECOGNIZED_NAME, name)
-    by_name = (named, f"its certificate has the name {name}")
-    for credentials, why in (by_name, (list(config.credentials), "the default")):
-        for credential in credentials:
-            scheme = prefer(_usable(config.signature_schemes, credential), theirs)
-            if scheme is not None:
-                return Choice(Answer(credential, scheme.value), f"{why}, and the client accepts {scheme.value}")
+    for credential in _by_name(config, name):
+        scheme = prefer(_usable(config.signature_schemes, credential), theirs)
+        if scheme is not None:
+            why = f"its certificate has the name {name}" if name and credential.matches(name) else "the default"
+            return Choice(Answer(credential, scheme.value), f"{why}, and the client accepts {scheme.value}")
     ours = [scheme for credential in config.credentials for scheme in _usable(config.signature_schemes, credential)]
     raise PeerFault(rules.NO_COMMON_SIGNATURE_SCHEME, ours=ours, theirs=theirs)
 
@@ -143,4 +148,76 @@ def choose_client_credential(
 
 
 def _usable(ours: Sequence[SignatureScheme], credential: Credential) -> tuple[SignatureScheme, ...]:
-    return tuple(scheme for scheme in ours if scheme in credential.schemes)
+    return tuple(scheme for scheme in ours if scheme in credential.schemes12)
+
+
+KEY_CURVES = {
+    KeyKind.P256: NamedGroup.SECP256R1,
+    KeyKind.P384: NamedGroup.SECP384R1,
+    KeyKind.P521: NamedGroup.SECP521R1,
+}
+
+ML_DSA = frozenset((SignatureScheme.MLDSA44, SignatureScheme.MLDSA65, SignatureScheme.MLDSA87))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer12:
+    """What a TLS 1.2 server answers with: suite, certificate, and what to sign which group's share with."""
+
+    suite: Suite
+    credential: Credential
+    scheme: SignatureScheme
+    group: NamedGroup | None
+    """None in RSA key transport, where nothing is signed."""
+
+
+def schemes12(ours: Sequence[SignatureScheme]) -> tuple[SignatureScheme, ...]:
+    """Our schemes as TLS 1.2 has them: PKCS#1 signatures come last, ML-DSA not at all."""
+    return tuple(scheme for scheme in ours if scheme not in ML_DSA) + CERTIFICATE_ONLY
+
+
+def choose_answer12(config: ServerConfig, name: str | None, hello: ClientHello) -> Choice[Answer12]:
+    """In TLS 1.2 the suite says which kind of key signs, so suite and certificate are chosen together."""
+    theirs = hello.cipher_suites
+    ours = [suite for suite in config.cipher_suites if SUITES[suite].version is TLSVersion.TLS_1_2]
+    group = _curve12(config, hello)
+    for code in ours:
+        suite = SUITES[code]
+        if code not in theirs or (group is None and suite.key_exchange is not KeyExchange.RSA):
+            continue
+        for credential in _by_name(config, name):
+            answer = _answer12(config, hello, suite, credential, group)
+            if answer is not None:
+                return Choice(answer, "the first of ours that they offer and a certificate of ours fits")
+    raise PeerFault(rules.NO_COMMON_CIPHER_SUITE, ours=ours, theirs=theirs)
+
+
+def _answer12(
+    config: ServerConfig, hello: ClientHello, suite: Suite, credential: Credential, group: NamedGroup | None
+) -> Answer12 | None:
+    kind = credential.leaf.key_kind
+    if kind not in suite.key_exchange.key_kinds:
+        return None
+    groups = hello.extensions.supported_groups
+    if kind in KEY_CURVES and groups is not None and KEY_CURVES[kind] not in groups:
+        return None  # in TLS 1.2 supported_groups speaks of certificates too (RFC 8422 §5.1.1)
+    ours = [scheme for scheme in schemes12(config.signature_schemes) if scheme in credential.schemes12]
+    scheme = prefer(ours, hello.extensions.signature_algorithms or ())
+    if suite.key_exchange is KeyExchange.RSA:
+        return Answer12(suite, credential, SignatureScheme.RSA_PKCS1_SHA256, None)
+    return None if scheme is None else Answer12(suite, credential, scheme.value, group)
+
+
+def _curve12(config: ServerConfig, hello: ClientHello) -> NamedGroup | None:
+    """TLS 1.2 knows the plain curves only; a client that lists none means the two of RFC 8422 §4."""
+    theirs = hello.extensions.supported_groups or (NamedGroup.SECP256R1, NamedGroup.SECP384R1)
+    choice = prefer([group for group in config.groups if group in CURVE_SHARE_SIZE], theirs)
+    return None if choice is None else choice.value
+
+
+def _by_name(config: ServerConfig, name: str | None) -> list[Credential]:
+    """Our credentials, those for the name asked for in front. Raises PeerFault where others are not to be shown."""
+    named = [credential for credential in config.credentials if name is not None and credential.matches(name)]
+    if name is not None and not named and config.unknown_names is UnknownNames.REFUSE:
+        raise PeerFault(rules.UNRECOGNIZED_NAME, name)
+    return named + [credential for credential in config.credentials if credential not in named]

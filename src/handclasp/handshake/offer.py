@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TypedDict, TypeVar
 
 from .. import rules
 from ..codes import GREASE, is_grease
 from ..config import ClientConfig
 from ..crypto.groups import KeyPair
+from ..crypto.signatures import CERTIFICATE_ONLY
+from ..crypto.suites import SUITES
 from ..identity.names import PeerName
 from ..rules import require
-from ..wire.extensions import ClientHelloExtensions, KeyShareEntry, ServerName
+from ..sessions.cache import ClientSession
+from ..wire.extensions import EMPTY, ClientHelloExtensions, Empty, KeyShareEntry, ServerName
 from ..wire.messages import ClientHello, HelloRetryRequest
 from ..wire.names import (
     CipherSuite,
@@ -18,9 +22,10 @@ from ..wire.names import (
     NamedGroup,
     NameType,
     PskKeyExchangeMode,
-    SignatureScheme,
     TLSVersion,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Offer:
     hello: ClientHello
     key_pairs: tuple[KeyPair, ...]
     retried: bool = False
+    session: ClientSession | None = None
+    """The session we ask to resume."""
 
     def key_pair(self, group: NamedGroup) -> KeyPair | None:
         """Our key pair for a group we sent a share of."""
@@ -65,47 +72,69 @@ class Offer:
         return replace(self, hello=replace(self.hello, extensions=extensions), key_pairs=key_pairs, retried=True)
 
 
-def make_offer(config: ClientConfig, name: PeerName | None) -> Offer:
+def make_offer(config: ClientConfig, name: PeerName | None, session: ClientSession | None = None) -> Offer:
     """The first ClientHello, RFC 8446 §4.1.2."""
-    key_pairs = tuple(config.entropy.key_pair(group) for group in config.offered_shares)
-    blocks = _extensions(config, name, key_pairs)
-    suites = tuple(config.cipher_suites)
+    newest = TLSVersion.TLS_1_3 in config.versions
+    key_pairs = tuple(config.entropy.key_pair(group) for group in config.offered_shares if newest)
+    blocks = _extensions(config, name, key_pairs, session)
+    suites = tuple(suite for suite in config.cipher_suites if SUITES[suite].version in config.versions)
     if config.grease:
         blocks, suites = _greased(config, blocks, suites)
     hello = ClientHello(
         legacy_version=TLSVersion.TLS_1_2,
         random=config.entropy.random(32),
-        legacy_session_id=config.entropy.random(32) if config.middlebox_compatibility else b"",
+        legacy_session_id=_session_id(config, session),
         cipher_suites=suites,
         legacy_compression_methods=b"\0",
         extensions=blocks,
     )
-    return Offer(config, name, hello, key_pairs)
+    return Offer(config, name, hello, key_pairs, session=session)
 
 
-def _extensions(config: ClientConfig, name: PeerName | None, key_pairs: tuple[KeyPair, ...]) -> ClientHelloExtensions:
+def _session_id(config: ClientConfig, session: ClientSession | None) -> bytes:
+    """The id of a session to resume; beside a ticket a random one, whose echo says yes (RFC 5077 §3.4)."""
+    if session is not None and session.session_id:
+        return session.session_id
+    compatible = config.middlebox_compatibility and TLSVersion.TLS_1_3 in config.versions
+    return config.entropy.random(32) if compatible or session is not None else b""
+
+
+def _extensions(
+    config: ClientConfig, name: PeerName | None, key_pairs: tuple[KeyPair, ...], session: ClientSession | None
+) -> ClientHelloExtensions:
     sni = None
     if name is not None and config.send_server_name and name.kind == "dns":
         sni = (ServerName(NameType.HOST_NAME, name.text.encode("ascii")),)
+    newest = TLSVersion.TLS_1_3 in config.versions
     return ClientHelloExtensions(
         server_name=sni,
         max_fragment_length=config.max_fragment_length,
         supported_groups=tuple(config.groups),
-        signature_algorithms=tuple(config.signature_schemes) + CHAIN_ONLY_SCHEMES,
+        signature_algorithms=tuple(config.signature_schemes) + CERTIFICATE_ONLY,
         alpn=tuple(protocol.encode("latin-1") for protocol in config.alpn) or None,
         record_size_limit=config.record_size_limit,
-        key_share=tuple(KeyShareEntry(pair.group, pair.public) for pair in key_pairs),
-        supported_versions=tuple(config.versions),
-        psk_key_exchange_modes=(PskKeyExchangeMode.PSK_DHE_KE,),
+        key_share=tuple(KeyShareEntry(pair.group, pair.public) for pair in key_pairs) if newest else None,
+        supported_versions=tuple(config.versions) if newest else None,
+        psk_key_exchange_modes=(PskKeyExchangeMode.PSK_DHE_KE,) if newest else None,
+        **_older_extensions(config, session),
     )
 
 
-CHAIN_ONLY_SCHEMES = (
-    SignatureScheme.RSA_PKCS1_SHA256,
-    SignatureScheme.RSA_PKCS1_SHA384,
-    SignatureScheme.RSA_PKCS1_SHA512,
-)
-"""Offered for signatures inside certificates only: CertificateVerify may not use them (RFC 8446 §4.2.3)."""
+class _Older(TypedDict, total=False):
+    ec_point_formats: bytes
+    extended_master_secret: Empty
+    renegotiation_info: bytes
+    session_ticket: bytes
+
+
+def _older_extensions(config: ClientConfig, session: ClientSession | None) -> _Older:
+    """What TLS 1.2 needs beside: RFC 8422 §5.1.2, RFC 7627 §5.1, RFC 5746 §3.4."""
+    if TLSVersion.TLS_1_2 not in config.versions:
+        return {}
+    older: _Older = {"ec_point_formats": b"\0", "extended_master_secret": EMPTY, "renegotiation_info": b""}
+    if config.sessions is not None:
+        older["session_ticket"] = session.ticket if session is not None else b""  # RFC 5077 §3.2
+    return older
 
 
 def _greased(
@@ -120,9 +149,14 @@ def _greased(
     greased = replace(
         extensions,
         supported_groups=(group, *(extensions.supported_groups or ())),
-        key_share=(KeyShareEntry(group, b"\0"), *(extensions.key_share or ())),
-        supported_versions=(TLSVersion(picks[3]), *(extensions.supported_versions or ())),
+        key_share=_in_front(KeyShareEntry(group, b"\0"), extensions.key_share),
+        supported_versions=_in_front(TLSVersion(picks[3]), extensions.supported_versions),
         unknown=((first, b""), (second, b"\0")),
         order=(first, *extensions.order, second),
     )
     return greased, (CipherSuite(picks[4]), *suites)
+
+
+def _in_front(first: T, others: tuple[T, ...] | None) -> tuple[T, ...] | None:
+    """Nothing is put in front of a list that is not sent."""
+    return None if others is None else (first, *others)

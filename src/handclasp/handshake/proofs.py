@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from .. import rules
-from ..channel.schedule import ExporterSecret, TrafficSecret
-from ..crypto import signatures
+from ..channel.schedule import TrafficSecret
+from ..crypto.hashing import same
 from ..crypto.secret import Secret
 from ..crypto.suites import Suite
 from ..identity.certificates import Certificate
 from ..identity.trust import VerifiedPeer
 from ..rules import require
-from ..wire.messages import CertificateVerify, Finished
+from ..wire.messages import Finished
 from ..wire.names import SignatureScheme, TLSVersion
 
 SERVER_CONTEXT = b"TLS 1.3, server CertificateVerify"
@@ -31,7 +32,8 @@ class Possession:
     """The peer proved that it owns the key of its certificate."""
 
     certificate: Certificate
-    scheme: SignatureScheme
+    scheme: SignatureScheme | None
+    """What it signed with; None in RSA key transport, where its Finished shows that it could decrypt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,14 @@ class Agreement:
     transcript_hash: bytes
 
 
+class Exporter(Protocol):
+    """What key material for other protocols is derived from."""
+
+    def export(self, label: bytes, context: bytes | None, length: int) -> bytes:
+        """RFC 8446 §7.5, RFC 5705 §4."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Established:
     """A finished handshake, and what lives on after it."""
@@ -55,11 +65,14 @@ class Established:
     agreement: Agreement
     version: TLSVersion
     suite: Suite
-    read_secret: TrafficSecret
-    exporter: ExporterSecret = field(repr=False)
-    resumption: Secret = field(repr=False)
+    exporter: Exporter = field(repr=False)
+    read_secret: TrafficSecret | None = None
+    """What the peer's next keys follow from; None in TLS 1.2, which cannot change keys."""
+    resumption: Secret | None = field(default=None, repr=False)
     server_certificate: Certificate | None
     """For the binding tls-server-end-point: the server's, whichever side we are."""
+    unique: bytes | None = None
+    """For the binding tls-unique: the first Finished, where the extended master secret makes it unique (RFC 7627)."""
 
     def __post_init__(self) -> None:
         named = isinstance(self.identity, Identity) and isinstance(self.possession, Possession)
@@ -75,28 +88,11 @@ class Established:
 
 
 def signed_content(context: bytes, transcript_hash: bytes) -> bytes:
-    """What CertificateVerify signs, RFC 8446 §4.4.3."""
+    """What CertificateVerify signs in TLS 1.3, RFC 8446 §4.4.3."""
     return b" " * 64 + context + b"\0" + transcript_hash
 
 
-def check_signature(
-    certificate: Certificate,
-    verify: CertificateVerify,
-    offered: tuple[SignatureScheme, ...],
-    context: bytes,
-    transcript_hash: bytes,
-) -> Possession:
-    """RFC 8446 §4.4.3. Raises PeerFault."""
-    scheme, kind = verify.algorithm, certificate.key_kind
-    require(scheme in offered, rules.SIGNATURE_SCHEME_NOT_OFFERED, str(scheme))
-    require(kind is not None and signatures.fits(scheme, kind), rules.SIGNATURE_SCHEME_KEY, str(scheme))
-    content = signed_content(context, transcript_hash)
-    good = signatures.verify(certificate.public_key, kind, scheme, verify.signature, content)
-    require(good, rules.SIGNATURE)
-    return Possession(certificate, scheme)
-
-
-def check_finished(finished: Finished, secret: TrafficSecret, transcript_hash: bytes) -> Agreement:
-    """RFC 8446 §4.4.4. Raises PeerFault."""
-    require(secret.confirms(finished.verify_data, transcript_hash), rules.FINISHED)
+def check_finished(finished: Finished, verify_data: bytes, transcript_hash: bytes) -> Agreement:
+    """`verify_data` is what it has to be: RFC 8446 §4.4.4, RFC 5246 §7.4.9. Raises PeerFault."""
+    require(same(verify_data, finished.verify_data), rules.FINISHED)
     return Agreement(transcript_hash)

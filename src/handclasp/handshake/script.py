@@ -12,19 +12,23 @@ from dataclasses import dataclass, field
 from types import coroutine
 from typing import Any, Generic, TypeVar, overload
 
-from ..channel.inbound import Inbound
+from ..alerts import Alert, AlertLevel
+from ..channel.inbound import ChangeCipherSpecs, Inbound
 from ..channel.outbound import Outbound
+from ..channel.protection import Keys
 from ..channel.schedule import TrafficSecret
 from ..channel.transcript import Transcript
 from ..config import ServerConfig
-from ..errors import CallbackError
+from ..errors import CallbackError, TLSError
 from ..identity.certificates import Certificate
 from ..identity.credentials import Credential, Signer
 from ..identity.trust import PresentedChain, VerifiedPeer, Verifier
 from ..keylog import KeyLog, key_log_line
+from ..rules import MESSAGE_UNEXPECTED, PeerFault
 from ..trace import Chosen, Direction, Epoch, KeysChanged, Subject, Trace
 from ..wire.messages import ClientHello, HandshakeMessage
-from ..wire.names import SignatureScheme
+from ..wire.names import HandshakeType, SignatureScheme
+from ..wire.records import ChangeCipherSpec
 
 T = TypeVar("T")
 A = TypeVar("A", bound=HandshakeMessage)
@@ -35,7 +39,12 @@ B = TypeVar("B", bound=HandshakeMessage)
 class Receive:
     """The script waits for one of these messages."""
 
-    types: tuple[type[HandshakeMessage], ...]
+    types: tuple[type[HandshakeMessage] | type[ChangeCipherSpec], ...]
+
+    def unexpected(self, type_: HandshakeType) -> PeerFault:
+        """Another message came."""
+        due = " or ".join(cls.__name__ for cls in self.types)
+        return PeerFault(MESSAGE_UNEXPECTED, f"{type_} where {due} was due")
 
 
 class Question(Generic[T]):
@@ -50,6 +59,15 @@ class Question(Generic[T]):
     def check(self, value: object) -> T:
         """The answer, if it is one. Raises CallbackError."""
         raise NotImplementedError
+
+    def put(self) -> T | Awaitable[T]:
+        """Ask; any failure of whoever was asked refuses the connection. Raises TLSError."""
+        try:
+            return self.answer()
+        except TLSError:
+            raise
+        except Exception as error:
+            raise CallbackError(f"{type(self).__name__} failed: {type(error).__name__}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +85,22 @@ class Sign(Question[bytes]):
     def check(self, value: object) -> bytes:
         if not isinstance(value, bytes) or not 1 <= len(value) <= 0xFFFF:
             raise CallbackError(f"the signer returned {type(value).__name__}, not a signature")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Decrypt(Question[bytes]):
+    """Decrypt a premaster secret with the credential's key (RSA key transport)."""
+
+    credential: Credential
+    encrypted: bytes = field(repr=False)
+
+    def answer(self) -> bytes | Awaitable[bytes]:
+        return self.credential.decrypt(self.encrypted)
+
+    def check(self, value: object) -> bytes:
+        if not isinstance(value, bytes):
+            raise CallbackError(f"the signer decrypted to {type(value).__name__}, not bytes")
         return value
 
 
@@ -155,6 +189,10 @@ class Peer:
         received: HandshakeMessage = message
         return received
 
+    async def receive_change_cipher_spec(self) -> None:
+        """The record behind which the peer's new keys are (TLS 1.2, RFC 5246 §7.1)."""
+        await _suspend(Receive((ChangeCipherSpec,)))
+
     async def ask(self, question: Question[T]) -> T:
         """The answer of whoever the configuration names for this."""
         return question.check(await _suspend(question))
@@ -176,20 +214,25 @@ class Peer:
 
     # --- keys ---
 
-    def read_with(self, secret: TrafficSecret, epoch: Epoch) -> None:
+    def read_with(self, secret: Keys, epoch: Epoch) -> None:
         """What arrives from now on is under `secret`. Refuses while handshake bytes are left over."""
         self._inbound.install(secret, epoch)
         if self._trace:
             self._trace(KeysChanged(Direction.RECEIVED, epoch, secret.generation))
 
-    def write_with(self, secret: TrafficSecret, epoch: Epoch) -> None:
+    def write_with(self, secret: Keys, epoch: Epoch) -> None:
         """What is sent from now on is under `secret`; what was queued before goes under the keys before."""
         self._outbound.install(secret, epoch)
 
     @property
     def write_secret(self) -> TrafficSecret | None:
-        """What protects the writing direction now."""
-        return self._outbound.secret
+        """What protects the writing direction now, where it can be changed."""
+        secret = self._outbound.secret
+        return secret if isinstance(secret, TrafficSecret) else None
+
+    def refuse_renegotiation(self) -> None:
+        """Answer a wish to renegotiate with a warning (RFC 5246 §7.2.2)."""
+        self._outbound.alert(AlertLevel.WARNING, Alert.NO_RENEGOTIATION)
 
     @property
     def closed(self) -> bool:
@@ -200,9 +243,9 @@ class Peer:
         """The peer's flight ends with the message just received: nothing may follow in its record."""
         self._inbound.require_boundary()
 
-    def allow_change_cipher_spec(self, allowed: bool) -> None:
-        """Whether the dummy record may arrive now."""
-        self._inbound.ccs_allowed = allowed
+    def change_cipher_specs(self, meaning: ChangeCipherSpecs) -> None:
+        """What a ChangeCipherSpec record of the peer means from now on."""
+        self._inbound.change_cipher_specs = meaning
 
     def skip_early_data(self) -> None:
         """The client's 0-RTT data is declined: pass over it."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from ..channel.inbound import ChangeCipherSpecs
 from ..config import ServerConfig
 from ..trace import Subject
 from ..wire.messages import ClientHello
+from ..wire.names import TLSVersion
 from .negotiate import asked_name, choose_version
 from .proofs import Established
 from .script import ChooseConfig, Peer
+from .server12 import server12
 from .server13 import server13
 
 
@@ -15,7 +18,7 @@ async def server(peer: Peer, config: ServerConfig) -> Established:
     """RFC 8446 §2, from the server's side. Raises PeerFault."""
     hello = await peer.receive(ClientHello)
     peer.client_random = hello.random
-    peer.allow_change_cipher_spec(True)
+    peer.change_cipher_specs(ChangeCipherSpecs.DROP)
     name = asked_name(hello)
     if name is not None:
         peer.note(Subject.SERVER_NAME, name, "the name the client asked for")
@@ -23,4 +26,6 @@ async def server(peer: Peer, config: ServerConfig) -> Established:
         config = await peer.ask(ChooseConfig(config.choose, hello))
     version = choose_version(config, hello)
     peer.note(Subject.VERSION, version.value, version.why)
+    if version.value is TLSVersion.TLS_1_2:
+        return await server12(peer, config, hello, name)
     return await server13(peer, config, hello, name)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from .. import rules
+from ..channel.inbound import ChangeCipherSpecs
 from ..channel.schedule import Early
 from ..config import ServerConfig
 from ..crypto.groups import respond
 from ..crypto.secret import Secret
+from ..crypto.signatures import CERTIFICATE_ONLY
 from ..crypto.suites import Suite
-from ..identity.certificates import parse_chain
-from ..identity.trust import PresentedChain, Role, check_leaf
+from ..identity.trust import Role
 from ..limits import MAX_PLAINTEXT
 from ..rules import require
 from ..trace import Epoch, Subject
@@ -35,9 +36,9 @@ from ..wire.messages import (
     ServerHello,
 )
 from ..wire.names import ExtensionType, MaxFragmentLength, NamedGroup, TLSVersion
+from .authenticate import check_signed, identify, present
 from .client13 import open_application_keys, prove
 from .negotiate import Answer, Choice, choose_credential, choose_group, choose_protocol, choose_suite
-from .offer import CHAIN_ONLY_SCHEMES
 from .proofs import (
     CLIENT_CONTEXT,
     SERVER_CONTEXT,
@@ -46,9 +47,9 @@ from .proofs import (
     Identity,
     Possession,
     check_finished,
-    check_signature,
+    signed_content,
 )
-from .script import Peer, VerifyPeer
+from .script import Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
 
     identity, possession = await authenticate_client(peer, config)
     covered = transcript.hash()
-    agreement = check_finished(await peer.receive(Finished), theirs, covered)
-    peer.allow_change_cipher_spec(False)
+    agreement = check_finished(await peer.receive(Finished), theirs.finished(covered), covered)
+    peer.change_cipher_specs(ChangeCipherSpecs.REFUSE)
     read_secret = main.client_traffic(hashed)
     peer.read_with(read_secret, Epoch.APPLICATION)
     return Established(
@@ -242,21 +243,30 @@ def server_hello(plan: Plan, hello: ClientHello, share: bytes) -> ServerHello:
 
 def encrypted_extensions(peer: Peer, plan: Plan, hello: ClientHello, name: str | None) -> EncryptedExtensionsBlock:
     """RFC 8446 §4.3.1; sets the record sizes that it agrees to (RFC 8449 §4, RFC 6066 §4)."""
-    limit, fragment = hello.extensions.record_size_limit, hello.extensions.max_fragment_length
-    size: int | None = None
-    echoed: MaxFragmentLength | None = None
-    if limit is not None:
-        size = plan.config.record_size_limit or MAX_PLAINTEXT + 1
-        peer.limit_records(sent=min(limit, MAX_PLAINTEXT + 1) - 1, received=size)
-    elif fragment is not None:
-        echoed = fragment
-        peer.limit_records(sent=fragment.octets, received=fragment.octets + 1)
+    limit, fragment = agreed_sizes(peer, plan.config, hello, hidden_type=1)
     return EncryptedExtensionsBlock(
-        max_fragment_length=echoed,
-        record_size_limit=size,
+        max_fragment_length=fragment,
+        record_size_limit=limit,
         server_name=b"" if name is not None else None,
         alpn=(plan.protocol.encode("latin-1"),) if plan.protocol is not None else None,
     )
+
+
+def agreed_sizes(
+    peer: Peer, config: ServerConfig, hello: ClientHello, hidden_type: int
+) -> tuple[int | None, MaxFragmentLength | None]:
+    """(our record_size_limit, the max_fragment_length to echo), in both versions; record sizes are set accordingly.
+
+    TLS 1.3 counts the type that is hidden in a record (RFC 8449 §4).
+    """
+    limit, fragment = hello.extensions.record_size_limit, hello.extensions.max_fragment_length
+    if limit is not None:
+        ours = min(config.record_size_limit or MAX_PLAINTEXT + 1, MAX_PLAINTEXT + hidden_type)
+        peer.limit_records(sent=min(limit - hidden_type, MAX_PLAINTEXT), received=ours + 1 - hidden_type)
+        return ours, None
+    if fragment is not None:
+        peer.limit_records(sent=fragment.octets, received=fragment.octets + 1)
+    return None, fragment
 
 
 def certificate_request(config: ServerConfig) -> CertificateRequest:
@@ -265,7 +275,7 @@ def certificate_request(config: ServerConfig) -> CertificateRequest:
     return CertificateRequest(
         b"",
         CertificateRequestExtensions(
-            signature_algorithms=tuple(config.signature_schemes) + CHAIN_ONLY_SCHEMES,
+            signature_algorithms=tuple(config.signature_schemes) + CERTIFICATE_ONLY,
             certificate_authorities=authorities or None,
         ),
     )
@@ -285,17 +295,10 @@ async def authenticate_client(
     if not message.certificate_list:
         require(not config.client_auth.required, rules.CERTIFICATE_REQUIRED)
         return Anonymous(), Anonymous()
-    peer.chain = parse_chain([entry.cert_data for entry in message.certificate_list], config.limits)
-    leaf = peer.chain[0]
-    check_leaf(leaf, config.limits)
-    signed = peer.transcript.hash()
-    possession = check_signature(
-        leaf, await peer.receive(CertificateVerify), tuple(config.signature_schemes), CLIENT_CONTEXT, signed
-    )
-    peer.note(
-        Subject.CLIENT_SIGNATURE_SCHEME, possession.scheme, f"what the client's {leaf.key_description} key can do"
-    )
-    presented = PresentedChain(peer.chain, Role.CLIENT, None, config.clock(), config.limits)
-    verdict = await peer.ask(VerifyPeer(config.client_auth.verify, presented))
-    peer.note(Subject.PEER, verdict, verdict.why)
-    return Identity(verdict), possession
+    leaf = present(peer, config, [entry.cert_data for entry in message.certificate_list])
+    content = signed_content(CLIENT_CONTEXT, peer.transcript.hash())
+    verify = await peer.receive(CertificateVerify)
+    ours = tuple(config.signature_schemes)
+    possession = check_signed(leaf, verify.algorithm, verify.signature, content, ours, TLSVersion.TLS_1_3)
+    peer.note(Subject.CLIENT_SIGNATURE_SCHEME, verify.algorithm, f"what the client's {leaf.key_description} key can do")
+    return await identify(peer, config, config.client_auth.verify, Role.CLIENT, None), possession

@@ -67,6 +67,8 @@ class Certificate:
     """pathLenConstraint; None when there is no bound."""
     allows_signing: bool
     """keyUsage is absent or has digitalSignature (RFC 5280 §4.2.1.3)."""
+    allows_encryption: bool
+    """keyUsage is absent or has keyEncipherment."""
     allows_issuing: bool
     """keyUsage is absent or has keyCertSign."""
     purposes: tuple[str, ...] | None
@@ -229,6 +231,7 @@ def _collect(der: bytes) -> Certificate:
         is_ca=basic is not None and basic.ca,
         path_length=basic.path_length if basic else None,
         allows_signing=usage is None or usage.digital_signature,
+        allows_encryption=usage is None or usage.key_encipherment,
         allows_issuing=usage is None or usage.key_cert_sign,
         purposes=None if extended is None else tuple(oid.dotted_string for oid in extended),
         critical=frozenset(extension.oid.dotted_string for extension in x509.extensions if extension.critical),

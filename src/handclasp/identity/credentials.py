@@ -15,7 +15,8 @@ from typing import NoReturn, Protocol, runtime_checkable
 import cryptography.x509 as pyca
 
 from ..crypto.keys import DER, Unreadable, decode_pkcs12, decode_private, encode_public
-from ..crypto.signatures import PrivateKey, PublicKey, sign
+from ..crypto.signatures import CERTIFICATE_ONLY, KeyKind, PrivateKey, PublicKey, sign
+from ..crypto.transport import decrypt_premaster
 from ..errors import ConfigError
 from ..rules import printable
 from ..wire.names import SignatureScheme
@@ -120,6 +121,11 @@ class Credential:
         """What the key can sign a TLS 1.3 handshake with, best first. Never empty."""
         return self.leaf.schemes
 
+    @property
+    def schemes12(self) -> tuple[SignatureScheme, ...]:
+        """The same with what TLS 1.2 adds: PKCS#1 signatures of RSA keys."""
+        return self.schemes + (CERTIFICATE_ONLY if self.leaf.key_kind is KeyKind.RSA else ())
+
     def matches(self, name: str) -> bool:
         """True when the leaf covers this host name or IP address (RFC 9525 §6.3); False for text that is neither."""
         try:
@@ -127,6 +133,16 @@ class Credential:
         except ConfigError:
             return False
         return any_matches(self.leaf.names, asked)
+
+    def decrypt(self, encrypted: bytes) -> bytes | Awaitable[bytes]:
+        """Decrypt a premaster secret; the signer needs a `decrypt` method for that. Raises ConfigError without one."""
+        decrypt = getattr(self.signer, "decrypt", None)
+        if decrypt is None:
+            raise ConfigError(
+                "this signer cannot decrypt", remedy="give it a decrypt method, or drop RSA key transport"
+            )
+        decrypted: bytes | Awaitable[bytes] = decrypt(encrypted)
+        return decrypted
 
     def issued_under(self, authorities: Iterable[bytes]) -> bool:
         """True when a CA on this list of distinguished names (DER, RFC 8446 §4.2.4) issued one of the chain."""
@@ -151,6 +167,9 @@ class _LocalSigner:
 
     def sign(self, scheme: SignatureScheme, data: bytes) -> bytes:
         return sign(self._key, scheme, data)
+
+    def decrypt(self, encrypted: bytes) -> bytes:
+        return decrypt_premaster(self._key, encrypted)
 
     def __eq__(self, other: object) -> bool:
         return self._spki == other._spki if isinstance(other, _LocalSigner) else NotImplemented

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,11 @@ class SystemRoots:
     def __str__(self) -> str:
         return "the system's roots"
 
+    @property
+    def identity(self) -> bytes:
+        """What tells this source from others."""
+        return b"system"
+
 
 @dataclass(frozen=True, slots=True)
 class FileRoots:
@@ -33,6 +39,10 @@ class FileRoots:
 
     def __str__(self) -> str:
         return self.path
+
+    @property
+    def identity(self) -> bytes:
+        return b"file " + os.fsencode(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,10 @@ class PemRoots:
     def __str__(self) -> str:
         return f"{len(self.data)} bytes given as roots"
 
+    @property
+    def identity(self) -> bytes:
+        return b"pem " + hashlib.sha256(self.data).digest()
+
 
 @dataclass(frozen=True, slots=True)
 class GivenRoots:
@@ -54,6 +68,10 @@ class GivenRoots:
     def __str__(self) -> str:
         count = len(self.certificates)
         return "one given root" if count == 1 else f"{count} given roots"
+
+    @property
+    def identity(self) -> bytes:
+        return b"given " + b"".join(bytes.fromhex(certificate.sha256) for certificate in self.certificates)
 
 
 Source: TypeAlias = SystemRoots | FileRoots | PemRoots | GivenRoots

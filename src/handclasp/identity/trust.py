@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
@@ -66,6 +67,11 @@ class TrustStore:
         if not given:
             raise ConfigError("a trust store of no certificates trusts nobody", code="no-roots")
         return cls((GivenRoots(given),))
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What tells this store from another: a session that was verified by one is not resumed under the other."""
+        return hashlib.sha256(b"\0".join(source.identity for source in self.sources)).digest()
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:

@@ -118,7 +118,7 @@ class TLSSocket:
         """Change our sending keys (KeyUpdate), and ask the peer to change its own."""
         _run(self._stream.update_keys(request_peer=request_peer))
 
-    def export(self, label: str | bytes, context: bytes = b"", length: int = 32) -> bytes:
+    def export(self, label: str | bytes, context: bytes | None = None, length: int = 32) -> bytes:
         """Keying material for another protocol, RFC 8446 §7.5."""
         return self._stream.connection.export(label, context, length)
 

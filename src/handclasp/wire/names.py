@@ -101,8 +101,10 @@ class ExtensionType(Code, size=2):
 
 
 class CipherSuite(Code, size=2):
-    """RFC 8446 §B.4; the signalling values of RFC 5746 §3.3 and RFC 7507 §2."""
+    """RFC 8446 §B.4; RFC 5288, RFC 5289 and RFC 7905; the signalling values of RFC 5746 §3.3 and RFC 7507 §2."""
 
+    TLS_RSA_WITH_AES_128_GCM_SHA256 = 0x009C
+    TLS_RSA_WITH_AES_256_GCM_SHA384 = 0x009D
     TLS_EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF
     TLS_AES_128_GCM_SHA256 = 0x1301
     TLS_AES_256_GCM_SHA384 = 0x1302
@@ -110,6 +112,12 @@ class CipherSuite(Code, size=2):
     TLS_AES_128_CCM_SHA256 = 0x1304
     TLS_AES_128_CCM_8_SHA256 = 0x1305
     TLS_FALLBACK_SCSV = 0x5600
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 = 0xC02B
+    TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 = 0xC02C
+    TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 = 0xC02F
+    TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 = 0xC030
+    TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 = 0xCCA8
+    TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 = 0xCCA9
 
 
 class NamedGroup(Code, size=2):
@@ -223,3 +231,16 @@ class MaxFragmentLength(Code, size=1):
     def octets(self) -> int:
         """The agreed most content of one record, in bytes."""
         return 1 << 8 + self._value_
+
+
+class ECCurveType(Code, size=1):
+    """RFC 8422 §5.4; only named curves are left."""
+
+    NAMED_CURVE = 3
+
+
+class ClientCertificateType(Code, size=1):
+    """RFC 5246 §7.4.4 and RFC 8422 §5.5."""
+
+    RSA_SIGN = 1
+    ECDSA_SIGN = 64

@@ -32,5 +32,11 @@ class AlertMessage:
 
 ALERT_MESSAGE = struct(AlertMessage)
 
+
+@dataclass(frozen=True, slots=True)
+class ChangeCipherSpec:
+    """RFC 5246 §7.1: a protocol of one message, whose one byte is 1."""
+
+
 CHANGE_CIPHER_SPEC = b"\x01"
 """All a ChangeCipherSpec record ever holds."""

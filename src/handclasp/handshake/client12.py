@@ -1,0 +1,257 @@
+"""The client's side of TLS 1.2: RFC 5246 §7.3 figure 1, from the ServerHello on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import rules
+from ..channel.inbound import ChangeCipherSpecs
+from ..channel.prf import MasterSecret, WriteKeys
+from ..crypto.groups import CURVE_SHARE_SIZE
+from ..crypto.secret import Secret
+from ..crypto.suites import SUITES, KeyExchange, Suite
+from ..crypto.transport import encrypt_premaster
+from ..identity.certificates import Certificate
+from ..identity.trust import Role
+from ..rules import require
+from ..sessions.cache import ClientSession
+from ..sessions.session import Session
+from ..trace import Epoch, Subject
+from ..wire.codec import encode
+from ..wire.messages import CertificateVerify, Finished, ServerHello
+from ..wire.messages12 import (
+    ECDH_PARAMS,
+    Certificate12,
+    CertificateRequest12,
+    ClientECDH,
+    ClientEncryptedSecret,
+    NewSessionTicket12,
+    ServerHelloDone,
+    ServerKeyExchange,
+)
+from ..wire.names import ExtensionType, SignatureScheme, TLSVersion
+from .authenticate import check_signed, identify, present
+from .client13 import accept_protocol, check_solicited, limit_records
+from .negotiate import Answer, choose_client_credential, picked, schemes12
+from .offer import Offer
+from .proofs import Established, Possession, check_finished
+from .resume import client_policy, remember12, remembered
+from .script import Peer, Sign
+
+
+async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:
+    """The server has answered with TLS 1.2. Raises PeerFault."""
+    transcript, config = peer.transcript, offer.config
+    peer.change_cipher_specs(ChangeCipherSpecs.REFUSE)
+    suite = accept_hello(peer, offer, hello)
+    if offer.session is not None and resumes(offer, hello):
+        return await resume(peer, offer, hello, suite, offer.session)
+    message = await peer.receive(Certificate12)
+    require(message.certificate_list, rules.CERTIFICATE_EMPTY)
+    leaf = present(peer, config, message.certificate_list)
+    check_key(suite, leaf)
+    exchange, possession = None, None
+    if suite.key_exchange is not KeyExchange.RSA:
+        exchange = await peer.receive(ServerKeyExchange)
+        possession = check_exchange(peer, offer, hello, leaf, exchange)
+    request = None
+    next_message = await peer.receive(CertificateRequest12, ServerHelloDone)
+    if isinstance(next_message, CertificateRequest12):
+        request = next_message
+        await peer.receive(ServerHelloDone)
+    peer.flight_ends()
+    identity = await identify(peer, config, config.trust, Role.SERVER, offer.name)
+
+    answer = show_certificate(peer, offer, request)
+    premaster = exchange_keys(peer, offer, leaf, exchange)
+    master = agree(peer, suite, premaster, hello)
+    if answer is not None:
+        signature = await peer.ask(Sign(answer.credential, answer.scheme, transcript.messages()))
+        peer.send(CertificateVerify(answer.scheme, signature))
+    ours, theirs = master.write_keys()
+    peer.send_change_cipher_spec()
+    peer.write_with(ours, Epoch.APPLICATION)
+    finished = master.client_finished(transcript.hash())
+    peer.send(Finished(finished))
+
+    ticket = await receive_ticket(peer, hello)
+    covered = await receive_change(peer, theirs)
+    agreement = check_finished(await peer.receive(Finished), master.server_finished(covered), covered)
+    remember(peer, offer, hello, remember12(config, master, client_policy(config), peer, identity), ticket)
+    return Established(
+        identity=identity,
+        possession=possession or Possession(leaf, None),
+        agreement=agreement,
+        version=TLSVersion.TLS_1_2,
+        suite=suite,
+        exporter=master,
+        server_certificate=leaf,
+        unique=finished if master.extended else None,
+    )
+
+
+def accept_hello(peer: Peer, offer: Offer, hello: ServerHello) -> Suite:
+    """What the ServerHello fixes, RFC 5246 §7.4.1.3 and RFC 7627 §5.3."""
+    config, extensions = offer.config, hello.extensions
+    require(hello.cipher_suite in offer.hello.cipher_suites, rules.SERVER_CIPHER_SUITE, str(hello.cipher_suite))
+    suite = SUITES.get(hello.cipher_suite)
+    if suite is None or suite.version is not TLSVersion.TLS_1_2:
+        rules.fail(rules.SERVER_CIPHER_SUITE, str(hello.cipher_suite))
+    require(hello.legacy_compression_method == 0, rules.SERVER_COMPRESSION)
+    check_solicited(offer, extensions, _HELLO_EXTENSIONS)
+    # an echo without a session to resume is a TLS 1.3 habit that no TLS 1.2 server has (RFC 8446 §D.4)
+    require(offer.session is not None or not resumes(offer, hello), rules.SERVER_SESSION_ID)
+    require(not extensions.renegotiation_info, rules.RENEGOTIATION_INFO)
+    extended = extensions.extended_master_secret is not None
+    require(extended or config.danger.plain_master_secret, rules.EXTENDED_MASTER_SECRET)
+    require(extensions.ec_point_formats is None or 0 in extensions.ec_point_formats, rules.POINT_FORMATS)
+    peer.note(Subject.VERSION, TLSVersion.TLS_1_2, picked(config.versions, TLSVersion.TLS_1_2))
+    peer.note(Subject.CIPHER_SUITE, suite.code, picked(config.cipher_suites, suite.code))
+    accept_protocol(peer, config, extensions.alpn)
+    limit_records(peer, config, extensions.record_size_limit, extensions.max_fragment_length, hidden_type=0)
+    peer.transcript.keep()
+    peer.transcript.begin(suite.hash)
+    return suite
+
+
+def check_key(suite: Suite, leaf: Certificate) -> None:
+    """The certificate's key has to be one that the suite can use, RFC 5246 §7.4.2."""
+    require(leaf.key_kind in suite.key_exchange.key_kinds, rules.CERTIFICATE_SUITE, leaf.key_description)
+    encrypts = suite.key_exchange is KeyExchange.RSA
+    require(leaf.allows_encryption or not encrypts, rules.CERTIFICATE_ENCRYPTION)
+
+
+def resumes(offer: Offer, hello: ServerHello) -> bool:
+    """A server says yes by echoing the id we sent (RFC 5246 §7.4.1.3, RFC 5077 §3.4)."""
+    return bool(hello.legacy_session_id_echo) and hello.legacy_session_id_echo == offer.hello.legacy_session_id
+
+
+async def resume(peer: Peer, offer: Offer, hello: ServerHello, suite: Suite, held: ClientSession) -> Established:
+    """The short handshake, RFC 5246 §7.3 figure 2. Raises PeerFault."""
+    session, transcript = held.session, peer.transcript
+    require(suite.code == session.suite, rules.RESUMED_SUITE, str(suite.code))
+    extended = hello.extensions.extended_master_secret is not None
+    require(extended == session.extended, rules.RESUMED_MASTER_SECRET)
+    protocol = peer.notes.get(Subject.ALPN)
+    require((str(protocol.value) if protocol else "") == session.alpn, rules.RESUMED_ALPN)
+    peer.note(Subject.RESUMED, True, "the server knows the session we showed")
+    master = MasterSecret(suite, session.secret, peer.client_random, hello.random, session.extended)
+    peer.log_secret("CLIENT_RANDOM", master.secret.reveal())
+    ours, theirs = master.write_keys()
+    ticket = await receive_ticket(peer, hello)
+    covered = await receive_change(peer, theirs)
+    expected = master.server_finished(covered)
+    agreement = check_finished(await peer.receive(Finished), expected, covered)
+    peer.flight_ends()
+    peer.send_change_cipher_spec()
+    peer.write_with(ours, Epoch.APPLICATION)
+    peer.send(Finished(master.client_finished(transcript.hash())))
+    identity, possession = remembered(peer, session)
+    remember(peer, offer, hello, session, ticket or held.ticket)
+    return Established(
+        identity=identity,
+        possession=possession,
+        agreement=agreement,
+        version=TLSVersion.TLS_1_2,
+        suite=suite,
+        exporter=master,
+        server_certificate=session.verified_chain[0],
+        unique=expected,
+    )
+
+
+async def receive_ticket(peer: Peer, hello: ServerHello) -> bytes:
+    """A ticket, where the ServerHello announces one (RFC 5077 §3.3); it may be empty."""
+    if hello.extensions.session_ticket is None:
+        return b""
+    return (await peer.receive(NewSessionTicket12)).ticket
+
+
+async def receive_change(peer: Peer, theirs: WriteKeys) -> bytes:
+    """Both roles: the peer changes to its new keys. Returns the hash that its Finished covers."""
+    peer.change_cipher_specs(ChangeCipherSpecs.DELIVER)
+    await peer.receive_change_cipher_spec()
+    peer.read_with(theirs, Epoch.APPLICATION)
+    peer.change_cipher_specs(ChangeCipherSpecs.REFUSE)
+    return peer.transcript.hash()
+
+
+def remember(peer: Peer, offer: Offer, hello: ServerHello, session: Session | None, ticket: bytes) -> None:
+    """Keep the session for the next time, where there is something to show for it."""
+    sessions, name, session_id = offer.config.sessions, offer.name, hello.legacy_session_id_echo
+    if sessions is None or session is None or name is None or not (ticket or session_id):
+        return
+    sessions.put(name.text, ClientSession(session, b"" if ticket else session_id, ticket))
+
+
+def check_exchange(
+    peer: Peer, offer: Offer, hello: ServerHello, leaf: Certificate, exchange: ServerKeyExchange
+) -> Possession:
+    """The server's signed key share, RFC 8422 §5.4."""
+    params = exchange.params
+    curves = [group for group in offer.config.groups if group in CURVE_SHARE_SIZE]
+    named = params.curve_type.known and params.named_curve in curves
+    require(named, rules.SERVER_GROUP, str(params.named_curve))
+    peer.note(Subject.GROUP, params.named_curve, picked(offer.config.groups, params.named_curve))
+    content = offer.hello.random + hello.random + encode(ECDH_PARAMS, params)
+    ours = schemes12(offer.config.signature_schemes)
+    possession = check_signed(leaf, exchange.algorithm, exchange.signature, content, ours, TLSVersion.TLS_1_2)
+    peer.note(Subject.SIGNATURE_SCHEME, exchange.algorithm, f"what the server's {leaf.key_description} key can do")
+    return possession
+
+
+def exchange_keys(peer: Peer, offer: Offer, leaf: Certificate, exchange: ServerKeyExchange | None) -> Secret:
+    """Send our half of the secret; returns the premaster secret (RFC 8422 §5.7, RFC 5246 §7.4.7.1)."""
+    entropy = offer.config.entropy
+    if exchange is None:
+        premaster = offer.hello.legacy_version.to_bytes(2) + entropy.random(46)
+        peer.send(ClientEncryptedSecret(encrypt_premaster(leaf.public_key, premaster)))
+        return Secret(premaster)
+    pair = entropy.key_pair(exchange.params.named_curve)
+    shared = pair.agree(exchange.params.public)
+    peer.send(ClientECDH(pair.public))
+    return Secret(shared)
+
+
+def agree(peer: Peer, suite: Suite, premaster: Secret, hello: ServerHello) -> MasterSecret:
+    """Both roles, once ClientKeyExchange has been sent or received: the master secret."""
+    randoms = peer.client_random, hello.random
+    if hello.extensions.extended_master_secret is not None:
+        master = MasterSecret.extended_from(suite, premaster, peer.transcript.hash(), *randoms)
+    else:
+        master = MasterSecret.plain_from(suite, premaster, *randoms)
+    peer.log_secret("CLIENT_RANDOM", master.secret.reveal())
+    return master
+
+
+def show_certificate(peer: Peer, offer: Offer, request: CertificateRequest12 | None) -> Answer | None:
+    """Our certificate, or that we have none, where the server asks (RFC 5246 §7.4.6)."""
+    if request is None:
+        return None
+    config = offer.config
+    ours: Sequence[SignatureScheme] = schemes12(config.signature_schemes)
+    choice = choose_client_credential(
+        tuple(config.credentials), ours, request.signature_algorithms, request.certificate_authorities
+    )
+    if choice is None:
+        peer.note(Subject.CLIENT_CREDENTIAL, None, "the server asked for a certificate; none of ours fits")
+        peer.send(Certificate12(()))
+        return None
+    peer.note(Subject.CLIENT_CREDENTIAL, choice.value.credential.leaf, choice.why)
+    peer.note(Subject.CLIENT_SIGNATURE_SCHEME, choice.value.scheme, choice.why)
+    peer.send(Certificate12(tuple(certificate.der for certificate in choice.value.credential.chain)))
+    return choice.value
+
+
+_HELLO_EXTENSIONS = frozenset(
+    (
+        ExtensionType.SERVER_NAME,
+        ExtensionType.MAX_FRAGMENT_LENGTH,
+        ExtensionType.EC_POINT_FORMATS,
+        ExtensionType.APPLICATION_LAYER_PROTOCOL_NEGOTIATION,
+        ExtensionType.EXTENDED_MASTER_SECRET,
+        ExtensionType.RECORD_SIZE_LIMIT,
+        ExtensionType.RENEGOTIATION_INFO,
+        ExtensionType.SESSION_TICKET,
+    )
+)
