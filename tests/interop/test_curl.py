@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from handclasp import Alert, AlertReceived, CipherSuite, ClientAuth, NamedGroup, ServerConfig
+from handclasp import Alert, AlertReceived, CipherSuite, ClientAuth, NamedGroup, ServerConfig, TLSVersion
+from handclasp.crypto.signatures import KeyKind
 from handclasp.crypto.suites import DEFAULT_SUITES
 from interop.identities import NAME, OTHER_NAME, Identities
 from interop.programs import DEADLINE, HOST, MEBIBYTE, Host, Program, WebServer, digits, tool
@@ -117,3 +118,15 @@ def test_wrong_name_is_refused(identities: Identities) -> None:
             assert tls.recv(1) == b""
         client.errors.expect("no alternative certificate subject name matches")
         assert client.finish() == 60
+
+
+@pytest.mark.parametrize("suite", DEFAULT_SUITES[3:], ids=str)
+def test_page_over_tls_1_2(suite: CipherSuite, identities: Identities) -> None:
+    kind = KeyKind.RSA if "_RSA_" in suite.name else KeyKind.P256
+    config = ServerConfig(credentials=[identities.of(kind).credential], cipher_suites=[suite])
+    with WebServer(config) as server, curl(server.port, identities, "--tlsv1.2", "--tls-max", "1.2") as client:
+        assert client.output.all() == server.PAGE
+        assert client.finish() == 0
+        info = server.infos.get(timeout=DEADLINE)
+        assert info.version is TLSVersion.TLS_1_2
+        assert info.cipher_suite is suite

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,14 @@ from handclasp import (
     CipherSuite,
     ClientAuth,
     ClientConfig,
+    Credential,
     NamedGroup,
     ServerConfig,
     SignatureScheme,
     TLSVersion,
+    danger,
 )
+from handclasp.crypto.signatures import KeyKind
 from handclasp.crypto.suites import SUITES as ALL_SUITES
 from handclasp.trace import Direction
 from interop.identities import CLASSIC_SCHEMES, NAME, OTHER_NAME, Identities, Identity
@@ -413,3 +417,50 @@ def test_server_is_refused(name: str, stranger: bool, identities: Identities, st
         assert caught.value.alert is Alert.BAD_CERTIFICATE
         client.output.expect("name in the certificate does not match|certificate issuer is unknown")
         assert client.finish() == 1
+
+
+# --- TLS 1.2 ---------------------------------------------------------------------------------------------------------
+
+OLDER = "NORMAL:-VERS-ALL:+VERS-TLS1.2"
+KEY_TRANSPORT = OLDER + ":-KX-ALL:+RSA"
+
+
+def _older(config: Any, priority: str) -> Any:
+    if priority == OLDER:
+        return config
+    with pytest.warns(danger.InsecureWarning):
+        return danger.allow_rsa_key_transport(config)
+
+
+@pytest.mark.parametrize("priority", [OLDER, KEY_TRANSPORT], ids=["ECDHE", "key transport"])
+def test_older_server(priority: str, identities: Identities) -> None:
+    usage = ("digital_signature", "key_encipherment")
+    credential = identities.authority.issue(NAME, key_kind=KeyKind.RSA, key_usage=usage)
+    config = _older(ServerConfig(credentials=[credential]), priority)
+    with (
+        Host() as host,
+        gnutls_cli(host, identities, priority=priority) as client,
+        host.accept(config) as tls,
+    ):
+        assert tls.info.version is TLSVersion.TLS_1_2
+        expected = "RSA" if priority == KEY_TRANSPORT else "ECDHE-"
+        assert expected in client.output.expect(r"- Description: (\(TLS1\.2.*\))\n")
+        client.say(b"from them\n")
+        assert read_exactly(tls, 10) == b"from them\n"
+        tls.sendall(b"from us\n")
+        assert client.output.holds(b"from us\n")
+
+
+@pytest.mark.parametrize("priority", [OLDER, KEY_TRANSPORT], ids=["ECDHE", "key transport"])
+def test_older_client(priority: str, identities: Identities, tmp_path: Path) -> None:
+    usage = ("digital_signature", "key_encipherment")
+    pair = identities.authority.issue_pem(NAME, key_kind=KeyKind.RSA, key_usage=usage)
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain.write_bytes(pair.chain)
+    key.write_bytes(pair.key)
+    identity = Identity(Credential.from_pem(pair.chain, pair.key), chain, key)
+    config = _older(ClientConfig(trust=identities.trust), priority)
+    with gnutls_serv(identity, priority=priority) as (_, port), connect(port, config) as tls:
+        assert tls.info.version is TLSVersion.TLS_1_2
+        assert (tls.info.group is None) == (priority == KEY_TRANSPORT)
+        check_echo(tls, b"there and back\n")

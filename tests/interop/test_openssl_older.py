@@ -320,3 +320,29 @@ def test_live_client(suite: CipherSuite, identities: Identities, encrypting: Ide
         assert read_exactly(tls, 12) == b"0 from them\n"
         tls.sendall(b"from us\n")
         assert client.output.holds(b"from us\n")
+
+
+# --- the extended master secret --------------------------------------------------------------------------------------
+
+NO_EXTENDED_MASTER_SECRET: Final = 0x1
+"""SSL_OP_NO_EXTENDED_MASTER_SECRET of OpenSSL 3, which `ssl` has no name for."""
+
+
+def test_a_peer_without_it_is_refused_and_danger_lets_it_in(identities: Identities) -> None:
+    theirs_server, theirs_client = server_context(identities.of()), client_context(identities)
+    for context in (theirs_server, theirs_client):
+        context.options |= NO_EXTENDED_MASTER_SECRET
+    client = ClientConfig(trust=identities.trust)
+    server = ServerConfig(credentials=[identities.of().credential])
+    for refused in (
+        meet(ClientConnection(client, NAME), StdlibPeer(theirs_server)),
+        meet(ServerConnection(server), StdlibPeer(theirs_client, NAME)),
+    ):
+        assert refused.ours.error is not None
+        assert refused.ours.error.code == "extended-master-secret"
+    with pytest.warns(danger.InsecureWarning):
+        careless_client = danger.allow_plain_master_secret(client)
+    with pytest.warns(danger.InsecureWarning):
+        careless_server = danger.allow_plain_master_secret(server)
+    shake(ClientConnection(careless_client, NAME), StdlibPeer(theirs_server)).exchange(b"from us", b"from them")
+    shake(ServerConnection(careless_server), StdlibPeer(theirs_client, NAME)).exchange(b"from us", b"from them")
