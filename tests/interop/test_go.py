@@ -19,6 +19,7 @@ from handclasp import (
     NamedGroup,
     ServerConfig,
     TLSSocket,
+    TLSVersion,
 )
 from handclasp.crypto.groups import POST_QUANTUM
 from handclasp.crypto.signatures import KeyKind
@@ -317,3 +318,24 @@ def test_server_is_refused(
         assert caught.value.alert is Alert.BAD_CERTIFICATE
         client.errors.expect(heard)
         assert client.finish() == 1
+
+
+# --- TLS 1.2 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [KeyKind.P256, KeyKind.RSA, KeyKind.ED25519], ids=str)
+def test_older_server(kind: KeyKind, peer: Path, identities: Identities) -> None:
+    config = ClientConfig(trust=identities.trust)
+    with serving(peer, identities.of(kind), "-older") as server, connect(port_of(server), config) as tls:
+        assert tls.info.version is TLSVersion.TLS_1_2
+        check_agreement(tls, report_of(server))
+        check_echo(tls, b"there and back")
+
+
+@pytest.mark.parametrize("kind", [KeyKind.P256, KeyKind.RSA, KeyKind.ED25519], ids=str)
+def test_older_client(kind: KeyKind, peer: Path, identities: Identities) -> None:
+    config = ServerConfig(credentials=[identities.of(kind).credential])
+    with Host() as host, connecting(peer, host, identities, "-older") as client, host.accept(config) as tls:
+        assert tls.info.version is TLSVersion.TLS_1_2
+        check_answer(tls, client)
+        check_agreement(tls, report_of(client))

@@ -19,6 +19,7 @@ from handclasp import (
     NamedGroup,
     ServerConfig,
     SignatureScheme,
+    TLSVersion,
 )
 from handclasp.crypto.signatures import KeyKind
 from handclasp.crypto.suites import DEFAULT_SUITES
@@ -288,3 +289,30 @@ def test_server_is_refused(
         assert caught.value.alert is Alert.CERTIFICATE_UNKNOWN
         client.errors.expect(heard)
         assert client.finish() == 1
+
+
+# --- TLS 1.2 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [KeyKind.P256, KeyKind.RSA], ids=str)
+def test_older_server(kind: KeyKind, classes: Path, identities: Identities) -> None:
+    config = ClientConfig(trust=identities.trust)
+    with (
+        serving(classes, identities, "version=TLSv1.2", kind=kind) as server,
+        connect(port_of(server), config) as tls,
+    ):
+        assert tls.info.version is TLSVersion.TLS_1_2
+        assert server.errors.expect(r"suite (\S+)\n") == str(tls.info.cipher_suite)
+        check_echo(tls, b"there and back")
+
+
+@pytest.mark.parametrize("kind", [KeyKind.P256, KeyKind.RSA], ids=str)
+def test_older_client(kind: KeyKind, classes: Path, identities: Identities) -> None:
+    config = ServerConfig(credentials=[identities.of(kind).credential])
+    with (
+        Host() as host,
+        connecting(classes, host, identities, "version=TLSv1.2") as client,
+        host.accept(config) as tls,
+    ):
+        assert tls.info.version is TLSVersion.TLS_1_2
+        assert client.errors.expect(r"suite (\S+)\n") == str(tls.info.cipher_suite)

@@ -51,6 +51,7 @@ var (
 	address   = flags.String("address", "127.0.0.1:0", "where to connect to")
 	name      = flags.String("name", "", "the server's name")
 	only      = flags.String("groups", "", "the only groups, joined by commas")
+	older     = flags.Bool("older", false, "TLS 1.2 alone")
 	protocols = flags.String("protocols", "", "application protocols, joined by commas")
 )
 
@@ -67,6 +68,9 @@ func main() {
 
 func configuration() *tls.Config {
 	config := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: *name}
+	if *older {
+		config.MinVersion, config.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+	}
 	if *chain != "" {
 		pair, err := tls.LoadX509KeyPair(*chain, *key)
 		fail(err)

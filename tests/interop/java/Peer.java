@@ -28,7 +28,7 @@ import javax.net.ssl.TrustManagerFactory;
  * A TLS peer written with Java's JSSE. Reports go to standard error, one a line.
  *
  * <pre>
- * java Peer serve   chain=c.pem key=k.pem algorithm=EC [trust=root.pem] [protocols=a,b] [suites=...]  "port n" first
+ * java Peer serve   chain=c.pem key=k.pem algorithm=EC [trust=root.pem] [protocols=a,b] [suites=...] [version=TLSv1.2]  "port n" first
  * java Peer connect port=n trust=root.pem name=localhost [chain= key= algorithm=] [protocols=] [suites=]
  * </pre>
  *
@@ -146,7 +146,7 @@ public class Peer {
     private static void shake(SSLSocket socket) throws Exception {
         socket.setSoTimeout(10_000);
         SSLParameters parameters = socket.getSSLParameters();
-        parameters.setProtocols(new String[] {"TLSv1.3"});
+        parameters.setProtocols(new String[] {options.getOrDefault("version", "TLSv1.3")});
         if (options.containsKey("suites")) {
             parameters.setCipherSuites(options.get("suites").split(","));
         }
