@@ -360,6 +360,13 @@ RESUMED_MASTER_SECRET = Rule(
     "RFC 7627 §5.3", Alert.HANDSHAKE_FAILURE, "a resumed session loses, or gains, the extended master secret"
 )
 RESUMED_ALPN = Rule("RFC 7301 §3.1", Alert.ILLEGAL_PARAMETER, "a resumed session changes its application protocol")
+CLIENT_CERTIFICATE_MISSING = Rule(
+    "RFC 5246 §7.4.6",
+    Alert.HANDSHAKE_FAILURE,
+    "the client sent no certificate, and one is required (TLS 1.2 has no alert of its own for that)",
+    Kind.CERTIFICATE,
+    "client: configure a credential from a CA this server accepts",
+)
 CERTIFICATE_SUITE = Rule(
     "RFC 5246 §7.4.2",
     Alert.ILLEGAL_PARAMETER,

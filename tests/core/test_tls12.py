@@ -146,7 +146,8 @@ def test_client_certificates(
     assert shaken(client_config, optional).server.info.peer_certificates == ()
     with pytest.raises(CertificateError) as caught:
         shaken(client_config, server_config.replace(client_auth=ClientAuth(verify=trust)))
-    assert caught.value.code == "certificate-required"
+    assert caught.value.code == "client-certificate-missing"
+    assert caught.value.alert is Alert.HANDSHAKE_FAILURE
 
 
 def test_keys_cannot_change_and_end_the_connection(client_config: ClientConfig, server_config: ServerConfig) -> None:

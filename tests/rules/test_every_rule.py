@@ -629,3 +629,8 @@ def _a_session_shown_without_extended_master_secret(stage: Stage) -> Fall:
     )
     careless = {"tickets": tickets, "danger": Dangers(plain_master_secret=True), **OLDER}
     return stage.play(forgetful, stage.server(**careless))
+
+
+@breaks("CLIENT_CERTIFICATE_MISSING")
+def _an_older_client_without_a_certificate(stage: Stage) -> Fall:
+    return older(stage, client_auth=ClientAuth(verify=authority().trust))

@@ -244,7 +244,7 @@ async def receive_certificate(peer: Peer, config: ServerConfig) -> bool:
         return False
     message = await peer.receive(Certificate12)
     if not message.certificate_list:
-        require(not config.client_auth.required, rules.CERTIFICATE_REQUIRED)
+        require(not config.client_auth.required, rules.CLIENT_CERTIFICATE_MISSING)
         return False
     present(peer, config, message.certificate_list)
     return True
