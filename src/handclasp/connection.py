@@ -281,8 +281,8 @@ class Connection:
         raw = buffer.next()
         if raw is None:
             return None
-        if self._inbound_trace:
-            self._inbound_trace(MessageMoved(Direction.RECEIVED, self._inbound.epoch, ContentType.HANDSHAKE, raw))
+        if self._trace:
+            self._trace(MessageMoved(Direction.RECEIVED, self._inbound.epoch, ContentType.HANDSHAKE, raw))
         if self._established is not None:
             self._post_handshake += 1
             most = self._config.limits.post_handshake_messages
@@ -295,7 +295,7 @@ class Connection:
         raise want.unexpected(type_)
 
     @property
-    def _inbound_trace(self) -> Callable[[Any], None] | None:
+    def _trace(self) -> Callable[[Any], None] | None:
         return self._inbound.trace
 
     def _dispatch(self, type_: ContentType, content: bytes) -> None:
@@ -309,8 +309,8 @@ class Connection:
             if content:
                 self._warnings = self._post_handshake = 0
                 self._events.append(Data(content))
-            if self._inbound_trace:
-                self._inbound_trace(DataMoved(Direction.RECEIVED, len(content)))
+            if self._trace:
+                self._trace(DataMoved(Direction.RECEIVED, len(content)))
             if self._inbound.worn() and not self._outbound.closed:
                 update_write_keys(self._peer, KeyUpdateRequest.UPDATE_REQUESTED)
         elif type_ is ContentType.CHANGE_CIPHER_SPEC:
@@ -328,8 +328,8 @@ class Connection:
         require(len(content) == 2, rules.ALERT_MALFORMED)
         level, alert = AlertLevel(content[0]), Alert(content[1])
         require(level.known, rules.ALERT_LEVEL, str(level))
-        if self._inbound_trace:
-            self._inbound_trace(MessageMoved(Direction.RECEIVED, self._inbound.epoch, ContentType.ALERT, content))
+        if self._trace:
+            self._trace(MessageMoved(Direction.RECEIVED, self._inbound.epoch, ContentType.ALERT, content))
         if alert is Alert.USER_CANCELED or (level is AlertLevel.WARNING and self._tolerates(alert)):
             self._warnings += 1
             require(self._warnings <= self._config.limits.warning_alerts, rules.TOO_MANY_WARNINGS)
@@ -383,8 +383,8 @@ class Connection:
             if self._outbound.spent:
                 self._renew_keys()
             chunk = bytes(view[start : start + most])
-            if self._inbound_trace:
-                self._inbound_trace(DataMoved(Direction.SENT, len(chunk)))
+            if self._trace:
+                self._trace(DataMoved(Direction.SENT, len(chunk)))
             self._outbound.data(chunk)
 
     def _renew_keys(self) -> None:

@@ -69,10 +69,8 @@ async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:
         signature = await peer.ask(Sign(answer.credential, answer.scheme, transcript.messages()))
         peer.send(CertificateVerify(answer.scheme, signature))
     ours, theirs = master.write_keys()
-    peer.send_change_cipher_spec()
-    peer.write_with(ours, Epoch.APPLICATION)
     finished = master.client_finished(transcript.hash())
-    peer.send(Finished(finished))
+    send_change(peer, ours, finished)
 
     ticket = await receive_ticket(peer, hello)
     covered = await receive_change(peer, theirs)
@@ -143,9 +141,7 @@ async def resume(peer: Peer, offer: Offer, hello: ServerHello, suite: Suite, hel
     expected = master.server_finished(covered)
     agreement = check_finished(await peer.receive(Finished), expected, covered)
     peer.flight_ends()
-    peer.send_change_cipher_spec()
-    peer.write_with(ours, Epoch.APPLICATION)
-    peer.send(Finished(master.client_finished(transcript.hash())))
+    send_change(peer, ours, master.client_finished(transcript.hash()))
     identity, possession = remembered(peer, session)
     remember(peer, offer, hello, session, ticket or held.ticket)
     return Established(
@@ -165,6 +161,13 @@ async def receive_ticket(peer: Peer, hello: ServerHello) -> bytes:
     if hello.extensions.session_ticket is None:
         return b""
     return (await peer.receive(NewSessionTicket12)).ticket
+
+
+def send_change(peer: Peer, ours: WriteKeys, verify_data: bytes) -> None:
+    """Both roles: we change to our new keys, and our Finished is the first under them."""
+    peer.send_change_cipher_spec()
+    peer.write_with(ours, Epoch.APPLICATION)
+    peer.send(Finished(verify_data))
 
 
 async def receive_change(peer: Peer, theirs: WriteKeys) -> bytes:

@@ -15,7 +15,7 @@ from ..crypto.transport import PREMASTER_SIZE, settle_premaster
 from ..identity.trust import Role
 from ..rules import require
 from ..sessions.session import Session
-from ..trace import Epoch, Subject
+from ..trace import Subject
 from ..wire.codec import encode
 from ..wire.extensions import EMPTY, ServerHelloExtensions
 from ..wire.messages import CertificateVerify, ClientHello, Finished, ServerHello
@@ -32,7 +32,7 @@ from ..wire.messages12 import (
 )
 from ..wire.names import CipherSuite, ClientCertificateType, ECCurveType, TLSVersion
 from .authenticate import check_signed, identify, present
-from .client12 import agree, receive_change
+from .client12 import agree, receive_change, send_change
 from .negotiate import Answer12, choose_answer12, choose_protocol, schemes12
 from .proofs import Anonymous, Established, Identity, Possession, check_finished
 from .resume import remember12, remembered, server_policy, session_to_accept
@@ -83,9 +83,7 @@ async def server12(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     peer.flight_ends()
 
     remember(peer, plan.hello, config, remember12(config, master, server_policy(config), peer, identity))
-    peer.send_change_cipher_spec()
-    peer.write_with(ours, Epoch.APPLICATION)
-    peer.send(Finished(master.server_finished(transcript.hash())))
+    send_change(peer, ours, master.server_finished(transcript.hash()))
     return Established(
         identity=identity,
         possession=possession,
@@ -172,10 +170,8 @@ async def resume(peer: Peer, config: ServerConfig, hello: ClientHello, session: 
     theirs, ours = master.write_keys()
     if ticket:
         remember(peer, answer, config, session)
-    peer.send_change_cipher_spec()
-    peer.write_with(ours, Epoch.APPLICATION)
     finished = master.server_finished(transcript.hash())
-    peer.send(Finished(finished))
+    send_change(peer, ours, finished)
     covered = await receive_change(peer, theirs)
     agreement = check_finished(await peer.receive(Finished), master.client_finished(covered), covered)
     peer.flight_ends()
