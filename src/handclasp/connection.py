@@ -358,6 +358,9 @@ class Connection:
             self._want = want
             if isinstance(want, Receive):
                 return
+            if want.blocking:
+                self._events.append(Asked(want))
+                return
             value = want.put()
             if inspect.isawaitable(value):
                 self._events.append(Asked(want, value))

@@ -29,13 +29,14 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question that was not answered at once: await `pending`, then call `conn.answer(question, value)`.
+    """A question that was not answered at once: find the value, then call `conn.answer(question, value)`.
 
     Answer with an exception to refuse.
     """
 
     question: Question[Any]
-    pending: Awaitable[Any] = field(repr=False, compare=False)
+    pending: Awaitable[Any] | None = field(default=None, repr=False, compare=False)
+    """Await this for the value; None where `question.put()` gives it, and may block or give an awaitable."""
 
 
 @dataclass(frozen=True, slots=True)

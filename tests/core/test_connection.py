@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -563,13 +563,44 @@ def _asked(pair: Pair) -> Asked:
     return asked
 
 
+def _pending(asked: Asked) -> Awaitable[Any]:
+    assert asked.pending is not None
+    return asked.pending
+
+
+class SlowSigner(RemoteSigner):
+    """A key behind a call that waits by itself."""
+
+    blocking = True
+
+    def sign(self, scheme: SignatureScheme, data: bytes) -> bytes:  # type: ignore[override]
+        signature = self.key.signer.sign(scheme, data)
+        assert isinstance(signature, bytes)
+        return signature
+
+
+def test_a_signer_that_blocks_is_called_by_whoever_drives_the_connection(
+    client_config: ClientConfig, credential: Credential
+) -> None:
+    slow = Credential.from_signer(credential.chain, SlowSigner(credential.signer.public_key, credential))
+    server = ServerConnection(ServerConfig(credentials=[slow]))
+    pair = handshake(ClientConnection(client_config, "localhost"), server)
+    asked = _asked(pair)
+    assert asked.pending is None
+    assert not server.established
+    server.answer(asked.question, asked.question.put())
+    pair.shuttle()
+    assert pair.client.established
+    assert server.established
+
+
 def test_an_async_signer_is_asked_and_answered(client_config: ClientConfig, remote: Credential) -> None:
     server = ServerConnection(ServerConfig(credentials=[remote]))
     pair = handshake(ClientConnection(client_config, "localhost"), server)
     assert server.waiting_for == ("Sign",)
     assert not server.established
     asked = _asked(pair)
-    coroutine = asked.pending.__await__()
+    coroutine = _pending(asked).__await__()
     with pytest.raises(StopIteration) as finished:
         next(coroutine)
     server.answer(asked.question, finished.value.value)
@@ -583,7 +614,7 @@ def test_a_bad_answer_refuses_the_connection(client_config: ClientConfig, remote
     server = ServerConnection(ServerConfig(credentials=[remote]))
     pair = handshake(ClientConnection(client_config, "localhost"), server)
     asked = _asked(pair)
-    asked.pending.close()  # type: ignore[attr-defined]
+    _pending(asked).close()  # type: ignore[attr-defined]
     with pytest.raises(CallbackError):
         server.answer(asked.question, value)
     with pytest.raises(AlertReceived) as caught:
@@ -594,7 +625,7 @@ def test_a_bad_answer_refuses_the_connection(client_config: ClientConfig, remote
 def test_only_the_open_question_can_be_answered(client_config: ClientConfig, remote: Credential) -> None:
     server = ServerConnection(ServerConfig(credentials=[remote]))
     asked = _asked(handshake(ClientConnection(client_config, "localhost"), server))
-    asked.pending.close()  # type: ignore[attr-defined]
+    _pending(asked).close()  # type: ignore[attr-defined]
     other = ServerConnection(ServerConfig(credentials=[remote]))
     with pytest.raises(ConfigError):
         other.answer(asked.question, b"signature")
@@ -610,7 +641,7 @@ def test_what_comes_while_a_question_is_open_is_bounded(
     config = ClientConfig(trust=Slow(), limits=Limits(buffered=1000))
     client = ClientConnection(config, "localhost")
     pair = handshake(client, ServerConnection(ServerConfig(credentials=[credential])))
-    _asked(pair).pending.close()  # type: ignore[attr-defined]
+    _pending(_asked(pair)).close()  # type: ignore[attr-defined]
     client.receive_data(b"\x17\x03\x03\x20\x00" + b"x" * 900)
     with pytest.raises(HandshakeError) as caught:
         client.receive_data(b"x" * 200)

@@ -52,6 +52,11 @@ class Question(Generic[T]):
 
     __slots__ = ()
 
+    @property
+    def blocking(self) -> bool:
+        """Whether `put` may take its time: it is then left to whoever drives the connection, where it may wait."""
+        return False
+
     def answer(self) -> T | Awaitable[T]:
         """Ask whoever the configuration names."""
         raise NotImplementedError
@@ -70,6 +75,11 @@ class Question(Generic[T]):
             raise CallbackError(f"{type(self).__name__} failed: {type(error).__name__}") from error
 
 
+def blocks(asked: object) -> bool:
+    """Whether something that answers says of itself, with an attribute `blocking`, that it may take its time."""
+    return getattr(asked, "blocking", False) is True
+
+
 @dataclass(frozen=True, slots=True)
 class Sign(Question[bytes]):
     """Sign `data` with the credential's key."""
@@ -77,6 +87,10 @@ class Sign(Question[bytes]):
     credential: Credential
     scheme: SignatureScheme
     data: bytes = field(repr=False)
+
+    @property
+    def blocking(self) -> bool:
+        return blocks(self.credential.signer)
 
     def answer(self) -> bytes | Awaitable[bytes]:
         signer: Signer = self.credential.signer
@@ -95,6 +109,10 @@ class Decrypt(Question[bytes]):
     credential: Credential
     encrypted: bytes = field(repr=False)
 
+    @property
+    def blocking(self) -> bool:
+        return blocks(self.credential.signer)
+
     def answer(self) -> bytes | Awaitable[bytes]:
         return self.credential.decrypt(self.encrypted)
 
@@ -111,6 +129,10 @@ class VerifyPeer(Question[VerifiedPeer]):
     verifier: Verifier = field(repr=False)
     presented: PresentedChain
 
+    @property
+    def blocking(self) -> bool:
+        return blocks(self.verifier)
+
     def answer(self) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         return self.verifier.verify(self.presented)
 
@@ -126,6 +148,10 @@ class ChooseConfig(Question[ServerConfig]):
 
     choose: Callable[[ClientHello], ServerConfig | Awaitable[ServerConfig]] = field(repr=False)
     hello: ClientHello
+
+    @property
+    def blocking(self) -> bool:
+        return blocks(self.choose)
 
     def answer(self) -> ServerConfig | Awaitable[ServerConfig]:
         return self.choose(self.hello)

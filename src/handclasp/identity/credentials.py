@@ -39,6 +39,8 @@ class Signer(Protocol):
 
         Returns the signature as TLS carries it: DER for ECDSA, the scheme's own bytes otherwise; or an awaitable of it,
         where the connection's adapter can wait. Any exception refuses the connection.
+
+        A signer that waits for something itself says `blocking = True`: it is then called where that holds up nobody.
         """
         ...
 

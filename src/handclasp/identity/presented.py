@@ -35,6 +35,8 @@ class PresentedChain:
     """The moment to judge by; aware."""
     limits: Limits = field(default_factory=Limits)
     """How much work the chain may cost."""
+    staples: tuple[bytes, ...] = field(default=(), repr=False)
+    """OCSP responses that came with the certificates, DER, in their order; empty for one without, or none at all."""
 
     def __post_init__(self) -> None:
         if not self.chain:

@@ -29,6 +29,7 @@ class Verifier(Protocol):
         """Say yes with a `VerifiedPeer` whose chain begins with the presented leaf, or raise CertificateError.
 
         May return an awaitable, where the connection's adapter can wait. Any other exception refuses the connection.
+        A verifier that waits for something itself says `blocking = True`: it is then called where that holds up nobody.
         """
         ...
 

@@ -8,7 +8,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Self, TypeVar
@@ -304,6 +304,9 @@ class _SocketTransport:
             return await pending
 
         return asyncio.run(value())
+
+    async def wait_for(self, answer: Callable[[], Any]) -> Any:
+        return answer()
 
     def _spend(self) -> None:
         """Let the next call wait no longer than the deadline allows."""

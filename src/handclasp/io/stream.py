@@ -6,8 +6,9 @@ and then the same code is a plain function call (`blocking.py`).
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from typing import Any, Protocol
 
@@ -65,6 +66,10 @@ class Transport(Protocol):
         """The value of an awaitable."""
         ...
 
+    async def wait_for(self, answer: Callable[[], Any]) -> Any:
+        """Call something that may block, where it holds up no other connection."""
+        ...
+
 
 class Stream:
     """A TLS connection over a transport. One task (or thread) may read while another writes."""
@@ -81,7 +86,7 @@ class Stream:
         """Shake hands. Raises TLSError, and OSError from the transport; both leave it closed."""
         try:
             async with self.transport.deadline(within):
-                while not self.connection.established:
+                while self._asked or not self.connection.established:
                     await self._flush()
                     await self._advance()
                 await self._flush()
@@ -172,7 +177,9 @@ class Stream:
 
     async def _answer(self, asked: Asked) -> None:
         try:
-            value = await self.transport.resolve(asked.pending)
+            value = await self.transport.wait_for(asked.question.put) if asked.pending is None else asked.pending
+            if inspect.isawaitable(value):
+                value = await self.transport.resolve(value)
         except Exception as error:
             value = error
         with self.transport.engine:
