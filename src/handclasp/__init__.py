@@ -6,7 +6,7 @@ with handclasp.connect("example.com", 443) as tls:
 """
 
 from .alerts import Alert
-from .config import ClientAuth, ClientConfig, PadTo, ServerConfig, UnknownNames
+from .config import ClientAuth, ClientConfig, EarlyData, PadTo, ServerConfig, UnknownNames
 from .connection import ClientConnection, ServerConnection
 from .errors import (
     AlertReceived,
@@ -24,7 +24,8 @@ from .errors import (
     TLSError,
     TruncatedError,
 )
-from .events import Asked, Closed, ConnectionInfo, Data, HandshakeComplete
+from .events import Asked, Closed, ConnectionInfo, Data, EarlyDataReceived, HandshakeComplete
+from .handshake.script import EarlyDataRejected, KeysExpired, TicketReceived
 from .identity.certificates import Certificate
 from .identity.credentials import Credential, Signer
 from .identity.names import PeerName
@@ -33,6 +34,7 @@ from .io.blocking import Listener, TLSSocket, connect, listen, wrap
 from .keylog import KeyLogFile
 from .limits import Limits
 from .sessions.cache import ClientSessions, ServerSessions
+from .sessions.external import ExternalPsk
 from .sessions.tickets import TicketKeys
 from .trace import Subject
 from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureScheme, TLSVersion
@@ -56,11 +58,16 @@ __all__ = [
     "ConnectionInfo",
     "Credential",
     "Data",
+    "EarlyData",
+    "EarlyDataReceived",
+    "EarlyDataRejected",
+    "ExternalPsk",
     "HandshakeComplete",
     "HandshakeError",
     "HandshakeTimeout",
     "InternalError",
     "KeyLogFile",
+    "KeysExpired",
     "Limits",
     "Listener",
     "MaxFragmentLength",
@@ -82,6 +89,7 @@ __all__ = [
     "TLSSocket",
     "TLSVersion",
     "TicketKeys",
+    "TicketReceived",
     "TruncatedError",
     "TrustStore",
     "UnknownNames",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 from typing import Any, Self, TypeVar
 
@@ -20,20 +20,14 @@ from .identity.credentials import Credential
 from .identity.trust import TrustStore, Verifier
 from .keylog import KeyLog
 from .limits import MAX_PLAINTEXT, Limits
-from .sessions.cache import ClientSessions, ServerSessions
-from .sessions.tickets import TicketKeys
+from .sessions.clock import Clock, system_clock
+from .sessions.external import ExternalPsk, PskRole, PskSource
+from .sessions.protocols import ClientSessionStore, ReplayStore, SessionStore, Tickets
 from .trace import Trace
 from .wire.messages import ClientHello
 from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureScheme, TLSVersion
 
-Clock = Callable[[], datetime]
-"""The present time, aware of its zone."""
-
 SUPPORTED_VERSIONS = (TLSVersion.TLS_1_3, TLSVersion.TLS_1_2)
-
-
-def system_clock() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +50,7 @@ class Dangers:
 
     rsa_key_transport: bool = False
     plain_master_secret: bool = False
+    psk_alone: bool = False
 
 
 NO_DANGERS = Dangers()
@@ -85,7 +80,10 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     trace: Trace | None = None
     session_lifetime: timedelta = timedelta(hours=2)
-    """How long a session may be resumed. Nothing is resumed unless `sessions` or `tickets` is given."""
+    """How long after a full handshake its session may be resumed. Nothing is, without `sessions` or `tickets`."""
+    key_lifetime: timedelta | None = None
+    """How long one key may protect what we send, beside the limits on records: then come new keys in TLS 1.3, and the
+    end of the connection in TLS 1.2, which cannot change them. None: as long as the connection lives."""
     danger: Dangers = NO_DANGERS
     """What `handclasp.danger` has switched off; only its functions set it."""
     middlebox_compatibility: bool = True
@@ -103,8 +101,10 @@ class Config:
             raise ConfigError("none of cipher_suites belongs to one of versions")
         _check_codes("groups", self.groups, GROUPS)
         _check_codes("signature_schemes", self.signature_schemes, SUPPORTED_SCHEMES)
-        if self.session_lifetime <= timedelta(0):
-            raise ConfigError("session_lifetime must be positive")
+        for name in ("session_lifetime", "key_lifetime"):
+            lifetime = getattr(self, name)
+            if lifetime is not None and lifetime <= timedelta(0):
+                raise ConfigError(f"{name} must be positive")
         if self.record_size_limit is not None and not 64 <= self.record_size_limit <= MAX_PLAINTEXT + 1:
             raise ConfigError(
                 f"record_size_limit must be 64 to {MAX_PLAINTEXT + 1} bytes, not {self.record_size_limit}"
@@ -127,8 +127,10 @@ class ClientConfig(Config):
     """Groups to send a key share for at once. None: the first group, and the first plain curve beside a hybrid."""
     max_fragment_length: MaxFragmentLength | None = None
     """Ask the server for smaller records (RFC 6066 §4), for servers that do not know record_size_limit."""
-    sessions: ClientSessions | None = None
-    """Where sessions are kept for short handshakes; None: every handshake is a full one."""
+    sessions: ClientSessionStore | None = None
+    """Where sessions are kept for short handshakes, a `ClientSessions`; None: every handshake is a full one."""
+    psks: Sequence[ExternalPsk] = ()
+    """Keys that the server and we know beforehand (TLS 1.3); a server that knows none shows its certificate."""
     send_server_name: bool = True
     """Tell the server which name we want (SNI). The name is checked either way."""
     grease: bool = True
@@ -139,6 +141,7 @@ class ClientConfig(Config):
         object.__setattr__(self, "credentials", _credentials(self.credentials))
         if self.key_shares is not None:
             object.__setattr__(self, "key_shares", _listed("key_shares", self.key_shares))
+        object.__setattr__(self, "psks", _psks(self.psks, PskRole.CLIENT))
         if not set(self.offered_shares) <= set(self.groups):
             raise ConfigError("key_shares holds a group that groups does not")
         if not callable(getattr(self.trust, "verify", None)):
@@ -177,17 +180,48 @@ class ClientAuth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyData:
+    """That a server takes data with a resuming client's first flight, before the handshake is done (RFC 8446 §2.3).
+
+    Such data has no forward secrecy, and whoever records it can send it again. `replay` keeps that from being taken
+    twice, on all machines that share it; what early data makes the server do had better be harmless all the same.
+    """
+
+    replay: ReplayStore
+    """Who remembers what was taken. There is no default: each machine by itself, or one store for all."""
+    most: int = 16_384
+    """Most early data of one client, in bytes."""
+    window: timedelta = timedelta(seconds=10)
+    """How far the age that the client tells for its session may be off; a replay is refused by it later on."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.most <= 1 << 20:
+            raise ConfigError(f"early data of 1 to {1 << 20} bytes can be allowed, not {self.most}")
+        if not timedelta(0) < self.window <= timedelta(minutes=5):
+            raise ConfigError("the window for early data is positive, and at most 5 minutes")
+        if not callable(getattr(self.replay, "claim", None)):
+            raise ConfigError("early data needs a replay store, with a claim method")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig(Config):
     """A server."""
 
-    credentials: Sequence[Credential]
-    """Certificates with their keys. Which one answers depends on the name asked for and the schemes offered."""
+    credentials: Sequence[Credential] = ()
+    """Certificates with their keys. Which one answers depends on the name asked for and the schemes offered. At least
+    one, unless there are `psks`."""
     client_auth: ClientAuth | None = None
     """Ask clients for a certificate; None: do not ask."""
-    sessions: ServerSessions | None = None
-    """Sessions kept here by id (TLS 1.2); None: none are."""
-    tickets: TicketKeys | None = None
-    """Keys for sessions that clients keep; None: none are given out."""
+    sessions: SessionStore | None = None
+    """Where sessions are kept by id, a `ServerSessions`; None: none are. `tickets` come before it."""
+    tickets: Tickets | None = None
+    """Keys for sessions that clients keep, a `TicketKeys`; None: none are given out."""
+    ticket_count: int = 2
+    """Tickets that a client gets after the handshake (TLS 1.3); more with `send_tickets`."""
+    early_data: EarlyData | None = None
+    """Take early data with resumed sessions; None: never."""
+    psks: Sequence[ExternalPsk] | PskSource = ()
+    """Keys that clients and we know beforehand (TLS 1.3), or who to ask for them."""
     unknown_names: UnknownNames | str = UnknownNames.DEFAULT
     """What to do with a client that asks for a name no credential has: "default" or "refuse"."""
     choose: Callable[[ClientHello], ServerConfig | Awaitable[ServerConfig]] | None = None
@@ -200,10 +234,20 @@ class ServerConfig(Config):
             object.__setattr__(self, "unknown_names", UnknownNames(self.unknown_names))
         except ValueError:
             raise ConfigError(f"unknown_names is 'default' or 'refuse', not {self.unknown_names!r}") from None
-        if not self.credentials:
+        if not callable(getattr(self.psks, "find", None)):
+            object.__setattr__(self, "psks", _psks(self.psks, PskRole.SERVER))
+        if self.psks and self.client_auth is not None and self.client_auth.required:
+            raise ConfigError(
+                "who shows a pre-shared key shows no certificate: psks and client_auth.required exclude each other"
+            )
+        if self.early_data is not None and self.tickets is None and self.sessions is None:
+            raise ConfigError("early data goes with resumed sessions: set tickets or sessions too")
+        if not 0 <= self.ticket_count <= 16:
+            raise ConfigError(f"ticket_count is 0 to 16, not {self.ticket_count}")
+        if not self.credentials and not self.psks:
             raise ConfigError("a server needs at least one credential", remedy="Credential.from_files(chain, key)")
         usable = {scheme for credential in self.credentials for scheme in credential.schemes}
-        if not usable & set(self.signature_schemes):
+        if self.credentials and not usable & set(self.signature_schemes):
             raise ConfigError("no credential can sign with any of signature_schemes")
 
 
@@ -223,6 +267,15 @@ def _credentials(values: Sequence[Credential]) -> tuple[Credential, ...]:
     listed = tuple(values)
     if not all(isinstance(value, Credential) for value in listed):
         raise ConfigError("credentials takes Credential objects", remedy="Credential.from_files(chain, key)")
+    return listed
+
+
+def _psks(values: object, role: PskRole) -> tuple[ExternalPsk, ...]:
+    listed = tuple(values) if isinstance(values, Sequence) else (None,)
+    if not all(isinstance(value, ExternalPsk) for value in listed):
+        raise ConfigError("psks takes ExternalPsk objects")
+    if any(psk.role is not role for psk in listed):
+        raise ConfigError(f"psks of a {role.value} takes keys made with role={role.value!r}: see ExternalPsk")
     return listed
 
 

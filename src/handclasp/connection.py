@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from threading import Lock
 from typing import Any, ClassVar, NoReturn, TypeVar
 
@@ -37,15 +38,16 @@ from .errors import (
     from_fault,
     guarded,
 )
-from .events import Asked, Closed, ConnectionInfo, Data, Event, HandshakeComplete, info_of
+from .events import Asked, Closed, ConnectionInfo, Data, EarlyDataReceived, Event, HandshakeComplete, info_of
 from .handshake.after import after_client, after_server, update_write_keys
+from .handshake.bindings import channel_binding, export
 from .handshake.client import client
 from .handshake.proofs import Established
-from .handshake.script import Peer, Question, Receive, Script, Want
+from .handshake.script import KeysExpired, Peer, Question, Receive, Script, SendTickets, Want
 from .handshake.server import server
 from .identity.names import peer_name
 from .rules import PeerFault, require
-from .trace import DataMoved, Direction, MessageMoved, Subject
+from .trace import DataMoved, Direction, Epoch, MessageMoved, Subject
 from .wire.messages import HEADER_SIZE, HandshakeMessage
 from .wire.names import (
     ContentType,
@@ -57,6 +59,9 @@ from .wire.records import ChangeCipherSpec
 # --- the connection --------------------------------------------------------------------------------------------------
 
 T = TypeVar("T")
+
+MOST_TICKETS = 16
+"""Tickets sent at one call."""
 
 
 class Connection:
@@ -73,6 +78,7 @@ class Connection:
         "_established",
         "_events",
         "_inbound",
+        "_keys_end",
         "_lock",
         "_outbound",
         "_peer",
@@ -102,6 +108,7 @@ class Connection:
         self._events: list[Event] = []
         self._error: TLSError | None = None
         self._close_received = False
+        self._keys_end: datetime | None = None
         self._post_handshake = 0
         self._warnings = 0
         self._lock = Lock()
@@ -176,6 +183,21 @@ class Connection:
             wanted = requests.UPDATE_REQUESTED if request_peer else requests.UPDATE_NOT_REQUESTED
             self._guard(update_write_keys, self._peer, wanted)
 
+    def send_tickets(self, count: int = 1) -> None:
+        """Give the client more tickets, when it suits the application: TLS 1.3, servers that keep sessions.
+
+        Nothing is sent where the client has no use for them.
+        """
+        with self._entered():
+            self._require_writable()
+            if not isinstance(self._config, ServerConfig) or self._peer.write_secret is None:
+                raise ConfigError("a server gives tickets at any time in TLS 1.3; TLS 1.2 has its own moment for them")
+            if not 1 <= count <= MOST_TICKETS:
+                raise ConfigError(f"1 to {MOST_TICKETS} tickets can be sent at once, not {count}")
+            if not isinstance(self._want, Receive):
+                raise ConfigError(f"the connection waits for an answer: {self._want}")
+            self._guard(self._resume, SendTickets(count))
+
     # --- questions ---
 
     def answer(self, question: Question[T], value: T | BaseException) -> None:
@@ -208,7 +230,7 @@ class Connection:
         if self._error is not None or self._close_received:
             return ()
         if isinstance(self._want, Receive):
-            return tuple(cls.__name__ for cls in self._want.types)
+            return tuple(cls.__name__ for cls in self._want.types if cls is not SendTickets)
         return (type(self._want).__name__,)
 
     @property
@@ -221,30 +243,11 @@ class Connection:
 
         In TLS 1.2 an empty context and none at all differ.
         """
-        established = self._require_established()
-        if not 1 <= length <= 255 * established.suite.hash.size:
-            raise ConfigError(f"an exporter gives 1 to {255 * established.suite.hash.size} bytes, not {length}")
-        label = label.encode("ascii") if isinstance(label, str) else label
-        if not 1 <= len(label) <= 249:
-            raise ConfigError("an exporter label is 1 to 249 bytes long")
-        return established.exporter.export(label, context, length)
+        return export(self._require_established(), label, context, length)
 
     def channel_binding(self, kind: str) -> bytes:
         """`tls-exporter` (RFC 9266) or `tls-server-end-point` (RFC 5929 §4). Raises ConfigError for others."""
-        established = self._require_established()
-        older = established.version is TLSVersion.TLS_1_2
-        if kind == "tls-exporter" and not (older and established.unique is None):  # RFC 9266 §3
-            return self.export("EXPORTER-Channel-Binding", b"", 32)
-        if kind == "tls-unique" and established.unique is not None:
-            return established.unique
-        if kind != "tls-server-end-point":
-            raise ConfigError(f"the channel binding {kind} is not defined for {established.version}")
-        if established.server_certificate is None:
-            raise ConfigError("this connection has no server certificate")
-        try:
-            return established.server_certificate.end_point_hash()
-        except ValueError as error:
-            raise ConfigError(str(error), remedy="use tls-exporter") from None
+        return channel_binding(self._require_established(), kind)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a connection cannot be copied or pickled: two copies would use the same nonces")
@@ -304,6 +307,8 @@ class Connection:
             return  # it is in the handshake buffer
         if type_ is ContentType.ALERT:
             self._alert(content)
+        elif type_ is ContentType.APPLICATION_DATA and self._inbound.epoch is Epoch.EARLY:
+            self._early_data(content)
         elif type_ is ContentType.APPLICATION_DATA:
             require(self._established is not None, rules.EARLY_APPLICATION_DATA)
             if content:
@@ -317,6 +322,15 @@ class Connection:
             self._change_cipher_spec()
         else:
             raise PeerFault(rules.RECORD_TYPE, f"type {int(type_)} inside a protected record")
+
+    def _early_data(self, content: bytes) -> None:
+        """RFC 8446 §4.2.10: no more than the session allows."""
+        self._inbound.early_data_left -= len(content)
+        require(self._inbound.early_data_left >= 0, rules.EARLY_DATA_LIMIT)
+        if self._trace:
+            self._trace(DataMoved(Direction.RECEIVED, len(content)))
+        if content:
+            self._events.append(EarlyDataReceived(content))
 
     def _change_cipher_spec(self) -> None:
         """RFC 5246 §7.1: it comes exactly where the script waits for it. Raises PeerFault."""
@@ -355,6 +369,8 @@ class Connection:
                 self._complete(finished.value)
                 value = None
                 continue
+            finally:
+                self._tell()
             self._want = want
             if isinstance(want, Receive):
                 return
@@ -366,9 +382,14 @@ class Connection:
                 self._events.append(Asked(want, value))
                 return
 
+    def _tell(self) -> None:
+        self._events += self._peer.notices
+        self._peer.notices.clear()
+
     def _complete(self, established: Established) -> None:
         self._established = established
         self._peer.transcript.close()
+        self._start_keys()
         self._script = self._after(self._peer, established)
         self._events.append(HandshakeComplete(self.info))
 
@@ -384,22 +405,33 @@ class Connection:
         most = self._outbound.most_content
         for start in range(0, len(view), most):
             if self._outbound.spent:
-                self._renew_keys()
+                self._renew_keys("they protected as many records as they may")
+            elif self._keys_end is not None and self._config.clock() >= self._keys_end:
+                self._renew_keys(f"they are older than {self._config.key_lifetime}")
             chunk = bytes(view[start : start + most])
             if self._trace:
                 self._trace(DataMoved(Direction.SENT, len(chunk)))
             self._outbound.data(chunk)
 
-    def _renew_keys(self) -> None:
-        """Before a key is worn out: new ones in TLS 1.3, the end in TLS 1.2, which cannot change them."""
-        if self._peer.write_secret is not None:
+    def _renew_keys(self, why: str) -> None:
+        """When a key has had its time: new ones in TLS 1.3, the end in TLS 1.2, which cannot change them."""
+        renewed = self._peer.write_secret is not None
+        self._events.append(KeysExpired(why, renewed))
+        if renewed:
             update_write_keys(self._peer, KeyUpdateRequest.UPDATE_NOT_REQUESTED)
+            self._start_keys()
             return
         self._outbound.closed = True
         self._outbound.alert(AlertLevel.WARNING, Alert.CLOSE_NOTIFY)
         raise ConnectionClosed(
             "the keys are worn out, and TLS 1.2 cannot change them", code="keys-worn-out", remedy="connect again"
         )
+
+    def _start_keys(self) -> None:
+        """Our sending keys are new: their time begins."""
+        lifetime = self._config.key_lifetime
+        if lifetime is not None:
+            self._keys_end = self._config.clock() + lifetime
 
     # --- failing ---
 
@@ -466,13 +498,18 @@ class Connection:
 
 
 class ClientConnection(Connection):
-    """The client's end. `server_name` is the name or address to check the certificate for, and the SNI to send."""
+    """The client's end. `server_name` is the name or address to check the certificate for, and the SNI to send.
+
+    `early_data` goes with the first flight where a session in `config.sessions` allows so much of it. If none does, or
+    the server declines, the event `EarlyDataRejected` says so, and nothing is sent a second time by itself. Others can
+    replay it, and it has no forward secrecy (RFC 8446 §2.3): give only what may safely arrive twice.
+    """
 
     __slots__ = ()
 
-    def __init__(self, config: ClientConfig, server_name: str | None = None) -> None:
+    def __init__(self, config: ClientConfig, server_name: str | None = None, *, early_data: bytes = b"") -> None:
         name = None if server_name is None else peer_name(server_name)
-        super().__init__(config, lambda peer: client(peer, config, name), after_client, 0x0301)
+        super().__init__(config, lambda peer: client(peer, config, name, early_data), after_client, 0x0301)
 
 
 class ServerConnection(Connection):

@@ -51,6 +51,15 @@ def allow_plain_master_secret(config: C) -> C:
     return config.replace(danger=replace(config.danger, plain_master_secret=True))
 
 
+def allow_psk_without_key_exchange(config: C) -> C:
+    """Also resume, and use pre-shared keys, without a key agreement beside them (psk_ke, RFC 8446 §4.2.9).
+
+    There is no forward secrecy: whoever ever gets the key can read every connection that used it.
+    """
+    warnings.warn("pre-shared keys are allowed to stand alone: no forward secrecy", InsecureWarning, stacklevel=2)
+    return config.replace(danger=replace(config.danger, psk_alone=True))
+
+
 @dataclass(frozen=True, slots=True)
 class _NoVerification:
     """Says yes to everybody."""

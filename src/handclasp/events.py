@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .handshake.script import Peer, Question
+from .handshake.script import EarlyDataRejected, KeysExpired, Peer, Question, TicketReceived
 from .identity.certificates import Certificate
 from .identity.trust import VerifiedPeer
 from .trace import Chosen, Subject
@@ -46,7 +46,15 @@ class Closed:
     clean: bool
 
 
-Event = HandshakeComplete | Data | Asked | Closed
+@dataclass(frozen=True, slots=True)
+class EarlyDataReceived:
+    """Early data from a client: sent before the handshake was done, without forward secrecy, perhaps not for the first
+    time (RFC 8446 §2.3). It comes before `HandshakeComplete`."""
+
+    data: bytes
+
+
+Event = HandshakeComplete | Data | Asked | Closed | EarlyDataReceived | EarlyDataRejected | TicketReceived | KeysExpired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +71,14 @@ class ConnectionInfo:
     server_name: str | None
     """The name in server_name (SNI)."""
     resumed: bool
+    session_declined: str
+    """Why a session that was at hand was not resumed; empty when there was none, or it was."""
+    psk: bytes | None
+    """The identity of the key known beforehand that the peers used."""
+    early_data: bool | None
+    """Whether early data was taken; None when there was none."""
+    keys_renewed: int
+    """How often our sending keys were renewed."""
     hello_retry: bool
     peer_certificates: tuple[Certificate, ...]
     """The peer's chain as it was sent, leaf first; kept when it was refused."""
@@ -81,6 +97,7 @@ class ConnectionInfo:
 def info_of(peer: Peer) -> ConnectionInfo:
     """What a handshake has noted so far."""
     taken: dict[Subject, Any] = {subject: chosen.value for subject, chosen in peer.notes.items()}
+    declined = peer.notes.get(Subject.SESSION_DECLINED)
     verdict = taken.get(Subject.PEER)
     return ConnectionInfo(
         version=taken.get(Subject.VERSION),
@@ -91,6 +108,10 @@ def info_of(peer: Peer) -> ConnectionInfo:
         alpn=taken.get(Subject.ALPN),
         server_name=taken.get(Subject.SERVER_NAME),
         resumed=Subject.RESUMED in taken,
+        session_declined=declined.why if declined is not None and Subject.RESUMED not in taken else "",
+        psk=taken.get(Subject.PSK),
+        early_data=taken.get(Subject.EARLY_DATA),
+        keys_renewed=taken.get(Subject.KEYS, 0),
         hello_retry=Subject.HELLO_RETRY in taken,
         peer_certificates=peer.chain,
         verified_chain=verdict.chain if isinstance(verdict, VerifiedPeer) else (),

@@ -33,6 +33,7 @@ HARD_CAPS: Final = {
     "warning_alerts": 4,
     "post_handshake_messages": 32,
     "buffered": 1 << 20,
+    "psk_identities": 64,
     "skipped_early_data": 65_536,
 }
 
@@ -80,6 +81,9 @@ class Limits:
 
     records_received_per_key: int = 23_726_566
     """Records opened under one AES-GCM or AES-CCM key before we refuse: 2^24.5, RFC 8446 §5.5."""
+
+    psk_identities: int = 8
+    """Pre-shared keys of one ClientHello that are looked up; those behind are passed over."""
 
     skipped_early_data: int = 16_384
     """Undecryptable records of a 0-RTT attempt that we decline, RFC 8446 §4.2.10."""

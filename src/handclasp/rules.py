@@ -184,6 +184,16 @@ KEY_SHARE_DUPLICATE = Rule("RFC 8446 §4.2.8", Alert.ILLEGAL_PARAMETER, "two key
 KEY_SHARE_NOT_OFFERED = Rule(
     "RFC 8446 §4.2.8", Alert.ILLEGAL_PARAMETER, "a key share is for a group that supported_groups does not list"
 )
+PSK_BINDER = Rule(
+    "RFC 8446 §4.2.11",
+    Alert.DECRYPT_ERROR,
+    "a pre-shared key's binder is wrong: the client does not have the key it names",
+)
+PSK_BINDER_SIZE = Rule(
+    "RFC 8446 §4.2.11", Alert.ILLEGAL_PARAMETER, "a pre-shared key's binder is not as long as its hash"
+)
+EARLY_DATA_WITHOUT_PSK = Rule("RFC 8446 §4.2.10", Alert.ILLEGAL_PARAMETER, "early_data came without pre_shared_key")
+EARLY_DATA_LIMIT = Rule("RFC 8446 §4.2.10", Alert.UNEXPECTED_MESSAGE, "more early data came than its session allows")
 PSK_NOT_LAST = Rule("RFC 8446 §4.2.11", Alert.ILLEGAL_PARAMETER, "pre_shared_key is not the last extension")
 PSK_WITHOUT_MODES = Rule(
     "RFC 8446 §4.2.9", Alert.MISSING_EXTENSION, "pre_shared_key came without psk_key_exchange_modes"
@@ -265,6 +275,25 @@ RETRY_GROUP_CHANGED = Rule(
 
 # --- the rest of the server's flight ---------------------------------------------------------------------------------
 
+PSK_SELECTED = Rule(
+    "RFC 8446 §4.2.11", Alert.ILLEGAL_PARAMETER, "the server selected a pre-shared key that was not offered"
+)
+PSK_HASH = Rule(
+    "RFC 8446 §4.2.11", Alert.ILLEGAL_PARAMETER, "the server's cipher suite has another hash than the key it selected"
+)
+PSK_ALONE = Rule(
+    "RFC 8446 §4.2.9", Alert.ILLEGAL_PARAMETER, "the server wants a pre-shared key without a key agreement beside it"
+)
+EARLY_DATA_ACCEPTED = Rule(
+    "RFC 8446 §4.2.10", Alert.ILLEGAL_PARAMETER, "the server takes early data that does not belong to what it chose"
+)
+EARLY_DATA_OLDER = Rule(
+    "RFC 8446 §D.3",
+    Alert.PROTOCOL_VERSION,
+    "the server answered early data with TLS 1.2",
+    Kind.NEGOTIATION,
+    "connect again without early data",
+)
 ALPN_SELECTION = Rule(
     "RFC 7301 §3.1", Alert.ILLEGAL_PARAMETER, "the server selected an application protocol that was not offered"
 )

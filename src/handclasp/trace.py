@@ -25,6 +25,7 @@ class Epoch(Enum):
     """Which keys protect what travels (RFC 8446 §7.3)."""
 
     CLEAR = "clear"
+    EARLY = "early"
     HANDSHAKE = "handshake"
     APPLICATION = "application"
 
@@ -43,6 +44,13 @@ class Subject(Enum):
     CLIENT_SIGNATURE_SCHEME = "client_signature_scheme"
     HELLO_RETRY = "hello_retry"
     RESUMED = "resumed"
+    SESSION_DECLINED = "session_declined"
+    """A session that was at hand and was not resumed; the reason says why."""
+    PSK = "psk"
+    EARLY_DATA = "early_data"
+    """Whether early data was taken."""
+    KEYS = "keys"
+    """How often our sending keys were renewed."""
     PEER = "peer"
 
 

@@ -116,6 +116,6 @@ def test_an_exporter_separates_labels_contexts_and_lengths() -> None:
 
 
 def test_each_rung_has_only_its_own_verbs() -> None:
-    assert not hasattr(Early, "client_traffic")
+    assert not hasattr(Early, "server_traffic")
     assert not hasattr(Handshake, "exporter")
     assert not hasattr(Main, "main")

@@ -569,6 +569,8 @@ def test_tickets_are_sealed_and_age(trust: TrustStore, client_config: ClientConf
         alpn="h2",
         policy=b"policy",
         created=now.replace(microsecond=0),
+        authenticated=now.replace(microsecond=0),
+        expires=now.replace(microsecond=0) + timedelta(hours=2),
         verified_chain=credential.chain,
     )
     ticket = keys.seal(session, now)
@@ -607,7 +609,7 @@ def test_caches_are_bounded(credential: Credential) -> None:
     sessions.clear()
     assert sessions.take("c") is None
     for n in range(5):
-        server.put(bytes([n]), held[n].session)
+        server.put(bytes([n]), held[n].session, held[n].session.expires)
     assert len(server) == 3
     assert server.get(b"\x00") is None
     assert server.get(b"\x04") is held[4].session
@@ -625,5 +627,7 @@ def _any_session() -> Session:
         alpn="",
         policy=b"",
         created=datetime.now(UTC),
+        authenticated=datetime.now(UTC),
+        expires=datetime.now(UTC) + timedelta(hours=2),
         verified_chain=(),
     )

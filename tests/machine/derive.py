@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
-from handclasp import ClientAuth, ClientConfig, Limits, NamedGroup, ServerConfig, VerifiedPeer
+from handclasp import ClientAuth, ClientConfig, EarlyData, Limits, NamedGroup, ServerConfig, VerifiedPeer
 from handclasp.channel.inbound import ChangeCipherSpecs, Inbound
 from handclasp.channel.outbound import Outbound
 from handclasp.channel.protection import Keys
@@ -22,16 +22,28 @@ from handclasp.crypto.groups import KeyPair, generate
 from handclasp.crypto.secret import Secret
 from handclasp.crypto.signatures import KeyKind
 from handclasp.crypto.suites import SUITES, Suite
-from handclasp.handshake import authenticate, client12, client13, server12, server13
+from handclasp.handshake import authenticate, client12, client13, psk, server12, server13
 from handclasp.handshake import client as client_script
 from handclasp.handshake import server as server_script
 from handclasp.handshake.after import after_client, after_server
 from handclasp.handshake.offer import Offer
 from handclasp.handshake.proofs import Agreement, Established, Possession
 from handclasp.handshake.resume import client_policy, server_policy
-from handclasp.handshake.script import Decrypt, Peer, Question, Script, Sign, VerifyPeer, Want
+from handclasp.handshake.script import (
+    ClaimEarlyData,
+    Decrypt,
+    FindSession,
+    KeepSession,
+    Peer,
+    Question,
+    Script,
+    SendTickets,
+    Sign,
+    VerifyPeer,
+    Want,
+)
 from handclasp.identity.names import peer_name
-from handclasp.rules import SERVER_CIPHER_SUITE, PeerFault, require
+from handclasp.rules import EARLY_DATA_ACCEPTED, SERVER_CIPHER_SUITE, PeerFault, require
 from handclasp.sessions.cache import ClientSession, ClientSessions, ServerSessions
 from handclasp.sessions.session import Session
 from handclasp.sessions.tickets import TicketKeys
@@ -45,6 +57,8 @@ from handclasp.wire.extensions import (
     HelloRetryRequestExtensions,
     KeyShareEntry,
     NewSessionTicketExtensions,
+    OfferedPsks,
+    PskIdentity,
     ServerHelloExtensions,
 )
 from handclasp.wire.messages import (
@@ -81,6 +95,7 @@ from handclasp.wire.names import (
     ClientCertificateType,
     ECCurveType,
     KeyUpdateRequest,
+    PskKeyExchangeMode,
     SignatureScheme,
     TLSVersion,
 )
@@ -99,9 +114,9 @@ COOKIE = bytes(32)
 # --- stand-ins -------------------------------------------------------------------------------------------------------
 
 
-def _hello(*, shared: bool, cookie: bool = False, early_data: bool = False) -> ClientHello:
+def _hello(*, shared: bool, cookie: bool = False, session: bool = False, early_data: bool = False) -> ClientHello:
     shares = (KeyShareEntry(NamedGroup.X25519, b"\x09" + bytes(31)),) if shared else ()
-    return ClientHello(
+    hello = ClientHello(
         TLSVersion.TLS_1_2,
         bytes(32),
         bytes(32),
@@ -114,8 +129,11 @@ def _hello(*, shared: bool, cookie: bool = False, early_data: bool = False) -> C
             supported_versions=(TLSVersion.TLS_1_3,),
             early_data=EMPTY if early_data else None,
             cookie=COOKIE if cookie else None,
+            psk_key_exchange_modes=(PskKeyExchangeMode.PSK_DHE_KE,),
+            pre_shared_key=OfferedPsks((PskIdentity(SESSION_ID, 0),), (bytes(32),)) if session else None,
         ),
     )
+    return ClientHello.parse(hello.encode()[4:])  # which knows the order of its extensions
 
 
 def _hello12(*, suite: CipherSuite = SUITE12, session_id: bytes = b"") -> ClientHello:
@@ -134,6 +152,15 @@ def _hello12(*, suite: CipherSuite = SUITE12, session_id: bytes = b"") -> Client
     )
 
 
+def _answer(*, pre_shared_key: int | None = None) -> ServerHello:
+    extensions = ServerHelloExtensions(
+        supported_versions=TLSVersion.TLS_1_3,
+        key_share=KeyShareEntry(NamedGroup.X25519, bytes(32)),
+        pre_shared_key=pre_shared_key,
+    )
+    return ServerHello(TLSVersion.TLS_1_2, bytes(32), bytes(32), SUITE, 0, extensions)
+
+
 def _answer12(*, suite: CipherSuite = SUITE12, session_id: bytes = b"", ticket: bool = False) -> ServerHello:
     extensions = ServerHelloExtensions(extended_master_secret=EMPTY, session_ticket=EMPTY if ticket else None)
     return ServerHello(TLSVersion.TLS_1_2, bytes(32), session_id, suite, 0, extensions)
@@ -144,21 +171,15 @@ STAND_INS: dict[type[Arrival], dict[str, Arrival]] = {
         "ClientHello": _hello(shared=True),
         "ClientHello(without our group's share)": _hello(shared=False),
         "ClientHello(with our cookie and share)": _hello(shared=True, cookie=True),
+        "ClientHello(a session)": _hello(shared=True, session=True),
+        "ClientHello(a session, early data)": _hello(shared=True, session=True, early_data=True),
         "ClientHello(1.2)": _hello12(),
         "ClientHello(1.2, key transport)": _hello12(suite=RSA_SUITE),
         "ClientHello(1.2, a session)": _hello12(session_id=SESSION_ID),
     },
     ServerHello: {
-        "ServerHello": ServerHello(
-            TLSVersion.TLS_1_2,
-            bytes(32),
-            bytes(32),
-            SUITE,
-            0,
-            ServerHelloExtensions(
-                supported_versions=TLSVersion.TLS_1_3, key_share=KeyShareEntry(NamedGroup.X25519, bytes(32))
-            ),
-        ),
+        "ServerHello": _answer(),
+        "ServerHello(our session)": _answer(pre_shared_key=0),
         "ServerHello(1.2)": _answer12(),
         "ServerHello(1.2, a ticket follows)": _answer12(ticket=True),
         "ServerHello(1.2, key transport)": _answer12(suite=RSA_SUITE),
@@ -174,7 +195,10 @@ STAND_INS: dict[type[Arrival], dict[str, Arrival]] = {
             HelloRetryRequestExtensions(supported_versions=TLSVersion.TLS_1_3, key_share=NamedGroup.X25519),
         )
     },
-    EncryptedExtensions: {"EncryptedExtensions": EncryptedExtensions(EncryptedExtensionsBlock())},
+    EncryptedExtensions: {
+        "EncryptedExtensions": EncryptedExtensions(EncryptedExtensionsBlock()),
+        "EncryptedExtensions(early data)": EncryptedExtensions(EncryptedExtensionsBlock(early_data=EMPTY)),
+    },
     CertificateRequest: {
         "CertificateRequest": CertificateRequest(
             b"",
@@ -219,6 +243,12 @@ STAND_INS: dict[type[Arrival], dict[str, Arrival]] = {
 """Each message with every difference that can change what is due next."""
 
 
+def _accept_extensions(peer: Peer, offer: Offer, message: EncryptedExtensions, key: psk.Psk | None, *_: object) -> bool:
+    early = message.extensions.early_data is not None
+    require(not early or (offer.early_data and key is not None), EARLY_DATA_ACCEPTED)
+    return early
+
+
 @contextmanager
 def checks_replaced() -> Iterator[None]:
     """Every check that needs real keys, certificates or transcripts passes."""
@@ -238,8 +268,9 @@ def checks_replaced() -> Iterator[None]:
 
     replaced: list[tuple[object, str, Callable[..., object]]] = [
         (client13, "accept_suite", accept_suite),
-        (client13, "accept_share", lambda peer, offer, hello: Secret(bytes(32))),
-        (client13, "accept_extensions", lambda peer, offer, message: None),
+        (client13, "accept_share", lambda *_: Secret(bytes(32))),
+        (client13, "accept_extensions", _accept_extensions),
+        (psk, "same", lambda ours, theirs: True),
         (client12, "accept_hello", accept_hello),
         (client12, "check_exchange", lambda *_: Possession(leaf, SignatureScheme.ECDSA_SECP256R1_SHA256)),
         (client12, "check_key", lambda *_: None),
@@ -284,7 +315,24 @@ class Noting(Peer):
 
     def send(self, message: HandshakeMessage) -> None:
         self.said.append(f"send {type(message).__name__}")
-        super().send(message)
+        super().send_encoded(message.encode())
+
+    def send_encoded(self, message: bytes) -> None:
+        self.said.append("send ClientHello with binders")
+        super().send_encoded(message)
+
+    def send_data(self, data: bytes) -> None:
+        self.said.append("send early data")
+
+    def write_in_clear(self) -> None:
+        self.said.append("write in clear")
+        super().write_in_clear()
+
+    def take_early_data(self, most: int) -> None:
+        self.said.append("early data may come")
+
+    def skip_early_data(self) -> None:
+        self.said.append("early data is passed over")
 
     def send_change_cipher_spec(self) -> None:
         self.said.append("send ChangeCipherSpec")
@@ -352,14 +400,15 @@ class Machine:
                     script, established, value = self.after(peer, finished.value), True, None
                     continue
                 if isinstance(want, Question):
-                    value = _answer(want)
+                    value = _reply(want)
                 elif remaining:
                     peer.said = []
                     peer.update_pending = False
                     stand_in = _stand_in(remaining.pop(0))
                     value = stand_in if isinstance(stand_in, ChangeCipherSpec) else (stand_in, stand_in.encode())
                 else:
-                    return State(tuple(path), tuple(peer.said), want.types, established)
+                    types = tuple(cls for cls in want.types if not issubclass(cls, SendTickets))
+                    return State(tuple(path), tuple(peer.said), types, established)
         except PeerFault as fault:
             return State(tuple(path), tuple(peer.said), refused=fault.rule.name)
         finally:
@@ -385,11 +434,13 @@ def _stand_in(name: str) -> Arrival:
     return next(found[name] for found in STAND_INS.values() if name in found)
 
 
-def _answer(question: Question[Any]) -> object:
+def _reply(question: Question[Any]) -> object:
     if isinstance(question, VerifyPeer):
         return VerifiedPeer(question.presented.chain, "a stand-in")
     if isinstance(question, Sign | Decrypt):
         return b"a stand-in"
+    if isinstance(question, FindSession | KeepSession | ClaimEarlyData):
+        return question.put()
     raise TypeError(f"nobody asks {question} here")
 
 
@@ -402,7 +453,7 @@ def machines() -> list[Machine]:
 
     newest, older = [TLSVersion.TLS_1_3], [TLSVersion.TLS_1_2]
 
-    def client(name: str, versions: list[TLSVersion], **changes: Any) -> Machine:
+    def client(name: str, versions: list[TLSVersion], early_data: bytes = b"", **changes: Any) -> Machine:
         config = ClientConfig(
             trust=trust,
             versions=versions,
@@ -412,25 +463,29 @@ def machines() -> list[Machine]:
             grease=False,
             **changes,
         )
-        return Machine(name, lambda peer: client_script.client(peer, config, peer_name(NAME)), after_client)
+        return Machine(name, lambda peer: client_script.client(peer, config, peer_name(NAME), early_data), after_client)
 
     def server(name: str, versions: list[TLSVersion], **changes: Any) -> Machine:
         changes.setdefault("credentials", [credential()])
         config = ServerConfig(groups=[NamedGroup.X25519], entropy=Zeros(), versions=versions, **changes)
         return Machine(name, lambda peer: server_script.server(peer, config), after_server)
 
-    transport = {"danger": Dangers(rsa_key_transport=True), "cipher_suites": [RSA_SUITE]}
+    transport: dict[str, Any] = {"danger": Dangers(rsa_key_transport=True), "cipher_suites": [RSA_SUITE]}
     encrypting = authority().issue(NAME, key_kind=KeyKind.RSA)
     asking, requiring = ClientAuth(verify=trust, required=False), ClientAuth(verify=trust)
     return [
         client("client", newest),
         client("client with a credential", newest, credentials=[client_credential()]),
+        client("client with a session", newest, sessions=_Remembering(SUITE)),
+        client("client with early data", newest, b"early", sessions=_Remembering(SUITE)),
         client("client without middlebox compatibility", newest, middlebox_compatibility=False),
         client("client of TLS 1.2", older),
         client("client of TLS 1.2 with a credential", older, credentials=[client_credential()]),
-        client("client of TLS 1.2 with a session", older, sessions=_Remembering()),
+        client("client of TLS 1.2 with a session", older, sessions=_Remembering(SUITE12)),
         client("client of both versions", newest + older),
         server("server", newest),
+        server("server that knows the session", newest, sessions=_Known()),
+        server("server that takes early data", newest, sessions=_Known(), early_data=EarlyData(replay=_New())),
         server("server that asks for a certificate", newest, client_auth=asking),
         server("server that requires a certificate", newest, client_auth=requiring),
         server("server of TLS 1.2", older, sessions=_remembering()),
@@ -442,18 +497,22 @@ def machines() -> list[Machine]:
     ]
 
 
-def _session() -> Session:
+def _session(suite: CipherSuite) -> Session:
     """A session of these machines, with nothing in it that a full handshake would not have."""
     policy = client_policy(ClientConfig(trust=authority().trust))
+    now = datetime.now(UTC) - timedelta(seconds=1)
     return Session(
-        version=TLSVersion.TLS_1_2,
-        suite=SUITE12,
+        version=SUITES[suite].version,
+        suite=suite,
         secret=Secret(bytes(48)),
         extended=True,
         server_name="",
         alpn="",
         policy=policy or b"",
-        created=datetime.now(UTC),
+        created=now,
+        authenticated=now,
+        expires=now + timedelta(hours=2),
+        max_early_data=1000,
         verified_chain=credential().chain,
     )
 
@@ -461,19 +520,41 @@ def _session() -> Session:
 class _Remembering(ClientSessions):
     """A cache that always has the same session."""
 
-    __slots__ = ()
+    __slots__ = ("_suite",)
+
+    def __init__(self, suite: CipherSuite) -> None:
+        super().__init__()
+        self._suite = suite
 
     def take(self, name: str) -> ClientSession:
-        return ClientSession(_session(), SESSION_ID)
+        return ClientSession(_session(self._suite), SESSION_ID, SESSION_ID)
 
     def put(self, name: str, session: ClientSession) -> None:
         pass
 
 
+class _Known(ServerSessions):
+    """A store that always has the same session."""
+
+    __slots__ = ()
+
+    def take(self, session_id: bytes) -> Session:
+        policy = server_policy(ServerConfig(credentials=[credential()]))
+        return replace(_session(SUITE), policy=policy or b"", verified_chain=())
+
+
+class _New:
+    """A replay store to which everything is new."""
+
+    def claim(self, key: bytes, now: datetime, until: datetime) -> bool:
+        return True
+
+
 def _remembering() -> ServerSessions:
     sessions = ServerSessions()
     policy = server_policy(ServerConfig(credentials=[credential()]))
-    sessions.put(SESSION_ID, replace(_session(), policy=policy or b"", verified_chain=()))
+    session = replace(_session(SUITE12), policy=policy or b"", verified_chain=())
+    sessions.put(SESSION_ID, session, session.expires)
     return sessions
 
 

@@ -119,7 +119,7 @@ def _client(trace: Trace) -> Connection:
 def _server(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> Connection:
     recorded = EncryptedExtensions.parse(trace.message("server", "EncryptedExtensions")[4:])
 
-    def encrypted_extensions(*_: object) -> EncryptedExtensionsBlock:
+    def encrypted_extensions(*_: object, early_data: bool) -> EncryptedExtensionsBlock:
         return recorded.extensions
 
     monkeypatch.setattr(server13, "encrypted_extensions", encrypted_extensions)

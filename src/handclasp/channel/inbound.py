@@ -38,6 +38,7 @@ class Inbound:
         "_worn_told",
         "change_cipher_specs",
         "deframer",
+        "early_data_left",
         "epoch",
         "handshake",
         "most_inner",
@@ -53,6 +54,8 @@ class Inbound:
         self.most_inner = MAX_PLAINTEXT + 1
         """Most content and padding we agreed to take in one protected record, content type included."""
         self.change_cipher_specs = ChangeCipherSpecs.REFUSE
+        self.early_data_left = 0
+        """Bytes of early data that may still come."""
         self._opener: Opener | None = None
         self._idle = 0
         self._skippable: int | None = None

@@ -69,6 +69,13 @@ class Outbound:
         if self._trace:
             self._trace(KeysChanged(Direction.SENT, epoch, secret.generation))
 
+    def uninstall(self) -> None:
+        """No protection again, as before the early data."""
+        self._flush()
+        self.secret = None
+        self._sealer = ClearSealer()
+        self.epoch = Epoch.CLEAR
+
     @property
     def spent(self) -> bool:
         """True when the present key should protect no more records."""

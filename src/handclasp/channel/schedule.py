@@ -68,14 +68,26 @@ class Early(_Rung):
     __slots__ = ()
 
     @classmethod
-    def start(cls, suite: Suite) -> Early:
-        """The first rung without a pre-shared key."""
+    def start(cls, suite: Suite, psk: Secret | None = None) -> Early:
+        """The first rung, with a pre-shared key or without."""
         zeros = bytes(suite.hash.size)
-        return cls(suite, Secret(hkdf_extract(suite.hash, zeros, zeros)))
+        return cls(suite, Secret(hkdf_extract(suite.hash, zeros, zeros if psk is None else psk.reveal())))
 
-    def agree(self, shared: Secret) -> Handshake:
-        """Climb with the (EC)DHE shared secret."""
-        return Handshake(self.suite, self._climb(shared.reveal()))
+    def binder(self, label: bytes, transcript_hash: bytes) -> bytes:
+        """The proof that the pre-shared key is known, RFC 8446 §4.2.11.2; the hash covers the ClientHello up to it.
+
+        `label` tells the kinds of keys apart: `res binder`, `ext binder`, `imp binder` (RFC 9258 §5.2).
+        """
+        empty = self.suite.hash.digest(b"")
+        return TrafficSecret(self.suite, self._derive(label, empty)).finished(transcript_hash)
+
+    def client_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        """What protects early data; the hash covers the ClientHello."""
+        return self._traffic(b"c e traffic", transcript_hash)
+
+    def agree(self, shared: Secret | None) -> Handshake:
+        """Climb with the (EC)DHE shared secret; None where the pre-shared key stands alone."""
+        return Handshake(self.suite, self._climb(bytes(self.suite.hash.size) if shared is None else shared.reveal()))
 
 
 class Handshake(_Rung):

@@ -78,6 +78,8 @@ class Lab:
     signer: WatchedSigner
     client: ClientConfig
     server: ServerConfig
+    sessions: ClientSessions
+    """What the client remembers."""
 
 
 def rsa(page: Terminal) -> None:
@@ -95,9 +97,7 @@ def rsa(page: Terminal) -> None:
     steps.data(told, exchange, heard)
 
     short, _, _ = meet(page, lab)
-    sessions = lab.client.sessions
-    if sessions is not None:
-        sessions.clear()
+    lab.sessions.clear()
     full, _, _ = meet(page, lab)
     steps.again(told, short, full, lab.signer.decrypted)
 
@@ -135,13 +135,12 @@ def _lab() -> Lab:
     entropy, signer = WatchedEntropy(), WatchedSigner(credential, credential.signer.public_key)
     only = (TLSVersion.TLS_1_2,)
     shown = Credential.from_signer(credential.chain, signer)
-    client = ClientConfig(
-        trust=root.trust, versions=only, alpn=["http/1.1"], entropy=entropy, sessions=ClientSessions()
-    )
+    sessions = ClientSessions()
+    client = ClientConfig(trust=root.trust, versions=only, alpn=["http/1.1"], entropy=entropy, sessions=sessions)
     server = ServerConfig(credentials=[shown], versions=only, alpn=["http/1.1"], sessions=ServerSessions())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", danger.InsecureWarning)  # the whole demo says it
         client, server = danger.allow_rsa_key_transport(client), danger.allow_rsa_key_transport(server)
     suites: tuple[CipherSuite, ...] = RSA_TRANSPORT_SUITES
     client, server = client.replace(cipher_suites=suites), server.replace(cipher_suites=suites)
-    return Lab(root, pair, entropy, signer, client, server)
+    return Lab(root, pair, entropy, signer, client, server, sessions)

@@ -6,15 +6,13 @@ from typing import NoReturn
 
 from .. import rules
 from ..rules import PeerFault, require
-from ..trace import Epoch
+from ..trace import Epoch, Subject
 from ..wire.messages import ClientHello, KeyUpdate, NewSessionTicket
 from ..wire.messages12 import HelloRequest
 from ..wire.names import KeyUpdateRequest
 from .proofs import Established
-from .script import Peer
-
-WEEK = 604_800
-"""Longest lifetime of a ticket in seconds, RFC 8446 §4.6.1."""
+from .script import Peer, SendTickets
+from .tickets import receive_ticket, send_tickets
 
 
 async def after_client(peer: Peer, established: Established) -> NoReturn:
@@ -25,7 +23,7 @@ async def after_client(peer: Peer, established: Established) -> NoReturn:
     while True:
         message = await peer.receive(NewSessionTicket, KeyUpdate)
         if isinstance(message, NewSessionTicket):
-            require(message.ticket_lifetime <= WEEK, rules.TICKET_LIFETIME, f"{message.ticket_lifetime} s")
+            await receive_ticket(peer, established.keeper, message)
             continue
         read_secret = read_secret.next()
         peer.read_with(read_secret, Epoch.APPLICATION)
@@ -33,12 +31,19 @@ async def after_client(peer: Peer, established: Established) -> NoReturn:
 
 
 async def after_server(peer: Peer, established: Established) -> NoReturn:
-    """The same for a server, which hears of nothing but new keys. Raises PeerFault."""
+    """The same for a server, which hears of nothing but new keys, and gives out tickets. Raises PeerFault."""
     read_secret = established.read_secret
     if read_secret is None:
         await refuse_renegotiation(peer, ClientHello)
+    issuer = established.issuer
+    if issuer is not None:
+        await send_tickets(peer, issuer, issuer.config.ticket_count)
     while True:
-        message = await peer.receive(KeyUpdate)
+        message = await peer.receive_or_wish(KeyUpdate)
+        if isinstance(message, SendTickets):
+            if issuer is not None:
+                await send_tickets(peer, issuer, message.count)
+            continue
         read_secret = read_secret.next()
         peer.read_with(read_secret, Epoch.APPLICATION)
         answer_key_update(peer, message)
@@ -67,4 +72,5 @@ def update_write_keys(peer: Peer, request: KeyUpdateRequest) -> None:
         raise ValueError("there are no keys to update yet")
     peer.send(KeyUpdate(request))
     peer.write_with(secret.next(), Epoch.APPLICATION)
+    peer.note(Subject.KEYS, secret.generation + 1, "KeyUpdate")
     peer.update_pending = True

@@ -11,7 +11,7 @@ from ..trace import Subject
 from ..wire.messages import HelloRetryRequest, ServerHello
 from ..wire.names import TLSVersion
 from .client12 import client12
-from .client13 import client13
+from .client13 import client13, reject_early_data, send_early_data, send_hello
 from .offer import Offer, make_offer
 from .proofs import Established
 from .resume import session_to_offer
@@ -21,20 +21,26 @@ DOWNGRADE_MARKS = (b"DOWNGRD\x01", b"DOWNGRD\x00")
 """How the random of a server ends that can do TLS 1.3 and answers with 1.2, or less (RFC 8446 §4.1.3)."""
 
 
-async def client(peer: Peer, config: ClientConfig, name: PeerName | None) -> Established:
+async def client(peer: Peer, config: ClientConfig, name: PeerName | None, early_data: bytes = b"") -> Established:
     """RFC 8446 §2, from the client's side. Raises PeerFault."""
-    return await run_offer(peer, make_offer(config, name, session_to_offer(config, name)))
+    offer = make_offer(config, name, await session_to_offer(peer, config, name), early_data)
+    if early_data and not offer.early_data:
+        reject_early_data(peer, "it was not sent: there is no session that allows so much of it")
+    return await run_offer(peer, offer)
 
 
 async def run_offer(peer: Peer, offer: Offer) -> Established:
     """Send a ClientHello and follow the version the server answers with."""
     peer.client_random = offer.hello.random
-    peer.send(offer.hello)
+    send_hello(peer, offer)
     peer.change_cipher_specs(ChangeCipherSpecs.DROP)
     if offer.server_name is not None:
         peer.note(Subject.SERVER_NAME, offer.server_name, "the name we connect to")
+    if offer.early_data:
+        send_early_data(peer, offer)
     hello = await peer.receive(ServerHello, HelloRetryRequest)
     if choose_version(offer, hello) is TLSVersion.TLS_1_2 and isinstance(hello, ServerHello):
+        require(not offer.early_data, rules.EARLY_DATA_OLDER)
         return await client12(peer, offer, hello)
     return await client13(peer, offer, hello)
 

@@ -35,7 +35,7 @@ from .client13 import accept_protocol, check_solicited, limit_records
 from .negotiate import Answer, choose_client_credential, picked, schemes12
 from .offer import Offer
 from .proofs import Established, Possession, check_finished
-from .resume import client_policy, remember12, remembered
+from .resume import client_policy, keep_session, remember12, remembered
 from .script import Peer, Sign
 
 
@@ -75,7 +75,7 @@ async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:
     ticket = await receive_ticket(peer, hello)
     covered = await receive_change(peer, theirs)
     agreement = check_finished(await peer.receive(Finished), master.server_finished(covered), covered)
-    remember(peer, offer, hello, remember12(config, master, client_policy(config), peer, identity), ticket)
+    await remember(peer, offer, hello, remember12(config, master, client_policy(config), peer, identity), ticket)
     return Established(
         identity=identity,
         possession=possession or Possession(leaf, None),
@@ -143,7 +143,7 @@ async def resume(peer: Peer, offer: Offer, hello: ServerHello, suite: Suite, hel
     peer.flight_ends()
     send_change(peer, ours, master.client_finished(transcript.hash()))
     identity, possession = remembered(peer, session)
-    remember(peer, offer, hello, session, ticket or held.ticket)
+    await remember(peer, offer, hello, session, ticket or held.ticket)
     return Established(
         identity=identity,
         possession=possession,
@@ -179,12 +179,12 @@ async def receive_change(peer: Peer, theirs: WriteKeys) -> bytes:
     return peer.transcript.hash()
 
 
-def remember(peer: Peer, offer: Offer, hello: ServerHello, session: Session | None, ticket: bytes) -> None:
+async def remember(peer: Peer, offer: Offer, hello: ServerHello, session: Session | None, ticket: bytes) -> None:
     """Keep the session for the next time, where there is something to show for it."""
-    sessions, name, session_id = offer.config.sessions, offer.name, hello.legacy_session_id_echo
-    if sessions is None or session is None or name is None or not (ticket or session_id):
-        return
-    sessions.put(name.text, ClientSession(session, b"" if ticket else session_id, ticket))
+    name, session_id = offer.name, hello.legacy_session_id_echo
+    if session is not None and name is not None and (ticket or session_id):
+        held = ClientSession(session, b"" if ticket else session_id, ticket)
+        await keep_session(peer, offer.config, name.text, held)
 
 
 def check_exchange(

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from .. import rules
 from ..channel.inbound import ChangeCipherSpecs
-from ..channel.schedule import Early, Main, TrafficSecret
+from ..channel.schedule import Early, Handshake, Main, TrafficSecret
 from ..config import ClientConfig
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, Suite
@@ -22,6 +22,7 @@ from ..wire.messages import (
     CertificateRequest,
     CertificateVerify,
     EncryptedExtensions,
+    EndOfEarlyData,
     Finished,
     HelloRetryRequest,
     ServerHello,
@@ -36,10 +37,13 @@ from .proofs import (
     Established,
     Identity,
     Possession,
+    TicketKeeper,
     check_finished,
     signed_content,
 )
-from .script import Peer, Sign
+from .psk import Proofs, Psk, bound, proofs_of
+from .resume import client_policy, resumable
+from .script import EarlyDataRejected, Peer, Sign
 
 
 async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequest) -> Established:
@@ -48,24 +52,23 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
     suite = accept_suite(peer, offer, hello)
     if isinstance(hello, HelloRetryRequest):
         offer, hello = await retry(peer, offer, suite, hello)
-    handshake = Early.start(suite).agree(accept_share(peer, offer, hello))
+    psk = accept_psk(offer, suite, hello)
+    shared = accept_share(peer, offer, hello, psk)
+    handshake = Early.start(suite, None if psk is None else psk.secret).agree(shared)
     hashed = transcript.hash()
-    theirs, ours = handshake.server_traffic(hashed), handshake.client_traffic(hashed)
+    ours, theirs = open_handshake_keys(peer, handshake, hashed)
     main = handshake.main()
-    peer.log_secret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", ours)
-    peer.log_secret("SERVER_HANDSHAKE_TRAFFIC_SECRET", theirs)
     peer.read_with(theirs, Epoch.HANDSHAKE)
-    if offer.hello.legacy_session_id and not offer.retried:
-        peer.send_change_cipher_spec()
-    peer.write_with(ours, Epoch.HANDSHAKE)
+    if not offer.early_data:
+        if offer.hello.legacy_session_id and not offer.retried:
+            peer.send_change_cipher_spec()
+        peer.write_with(ours, Epoch.HANDSHAKE)
 
-    accept_extensions(peer, offer, await peer.receive(EncryptedExtensions))
-    request = None
-    message = await peer.receive(CertificateRequest, Certificate)
-    if isinstance(message, CertificateRequest):
-        request = message
-        message = await peer.receive(Certificate)
-    identity, possession = await authenticate_server(peer, offer, message)
+    early = accept_extensions(peer, offer, await peer.receive(EncryptedExtensions), psk, suite)
+    if offer.early_data and not early:
+        reject_early_data(peer, "the server declined it")
+        peer.write_with(ours, Epoch.HANDSHAKE)
+    request, (identity, possession) = await authenticate(peer, offer, psk)
     covered = transcript.hash()
     agreement = check_finished(await peer.receive(Finished), theirs.finished(covered), covered)
     peer.change_cipher_specs(ChangeCipherSpecs.REFUSE)
@@ -73,11 +76,16 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
 
     hashed = transcript.hash()
     read_secret = open_application_keys(peer, main, hashed)
+    if early:
+        peer.send(EndOfEarlyData())
+        peer.write_with(ours, Epoch.HANDSHAKE)
     if request is not None:
         await authenticate_client(peer, offer.config, request)
     peer.send(Finished(ours.finished(transcript.hash())))
     peer.read_with(read_secret, Epoch.APPLICATION)
     peer.write_with(main.client_traffic(hashed), Epoch.APPLICATION)
+    secret, policy = main.resumption(transcript.hash()), client_policy(offer.config)
+    kept = resumable(peer, offer.config, suite, secret, policy, identity, None if psk is None else psk.session)
     return Established(
         identity=identity,
         possession=possession,
@@ -86,9 +94,37 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
         suite=suite,
         read_secret=read_secret,
         exporter=main.exporter(hashed),
-        resumption=main.resumption(transcript.hash()),
-        server_certificate=possession.certificate,
+        keeper=None if kept is None or offer.name is None else TicketKeeper(offer.config, offer.name.text, kept),
+        server_certificate=possession.certificate if isinstance(possession, Possession) else None,
     )
+
+
+def send_hello(peer: Peer, offer: Offer) -> None:
+    """The ClientHello, its binders proving that we have the keys we name."""
+    if offer.psks:
+        peer.send_encoded(bound(offer.hello, offer.psks, peer.transcript))
+    else:
+        peer.send(offer.hello)
+
+
+def send_early_data(peer: Peer, offer: Offer) -> None:
+    """Straight after the ClientHello, under the first key it names: RFC 8446 §4.2.10."""
+    psk = offer.psks[0]
+    if psk.session is None:
+        raise ValueError("early data goes with a session")
+    suite = SUITES[psk.session.suite]
+    secret = Early.start(suite, psk.secret).client_traffic(peer.transcript.hash_with(suite.hash, b""))
+    peer.log_secret("CLIENT_EARLY_TRAFFIC_SECRET", secret)
+    if offer.hello.legacy_session_id:
+        peer.send_change_cipher_spec()
+    peer.write_with(secret, Epoch.EARLY)
+    peer.send_data(offer.early_data)
+
+
+def reject_early_data(peer: Peer, why: str) -> None:
+    """Tell the application: nothing is sent a second time by itself."""
+    peer.note(Subject.EARLY_DATA, False, why)
+    peer.tell(EarlyDataRejected(why))
 
 
 def accept_suite(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequest) -> Suite:
@@ -101,7 +137,8 @@ def accept_suite(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryReques
         fitting and hello.cipher_suite in offer.hello.cipher_suites, rules.SERVER_CIPHER_SUITE, str(hello.cipher_suite)
     )
     require(hello.legacy_compression_method == 0, rules.SERVER_COMPRESSION)
-    check_solicited(offer, hello.extensions, _HELLO_EXTENSIONS, {ExtensionType.COOKIE})
+    belonging = _RETRY_EXTENSIONS if isinstance(hello, HelloRetryRequest) else _HELLO_EXTENSIONS
+    check_solicited(offer, hello.extensions, belonging, {ExtensionType.COOKIE})
     peer.note(Subject.VERSION, TLSVersion.TLS_1_3, picked(offer.config.versions, TLSVersion.TLS_1_3))
     peer.note(Subject.CIPHER_SUITE, hello.cipher_suite, picked(offer.config.cipher_suites, hello.cipher_suite))
     suite = SUITES[hello.cipher_suite]
@@ -113,10 +150,13 @@ async def retry(peer: Peer, offer: Offer, suite: Suite, request: HelloRetryReque
     """Answer a HelloRetryRequest with a second ClientHello, RFC 8446 §4.1.4."""
     peer.flight_ends()
     second = offer.again(request)
+    if offer.early_data:
+        reject_early_data(peer, "the server asked for a second ClientHello")
+        peer.write_in_clear()
     peer.note(Subject.HELLO_RETRY, True, _retry_reason(request))
-    if offer.hello.legacy_session_id:
+    if offer.hello.legacy_session_id and not offer.early_data:
         peer.send_change_cipher_spec()
-    peer.send(second.hello)
+    send_hello(peer, second)
     hello = await peer.receive(ServerHello)
     require(hello.cipher_suite == request.cipher_suite, rules.RETRY_CIPHER_SUITE, str(hello.cipher_suite))
     require(hello.extensions.supported_versions is request.extensions.supported_versions, rules.SERVER_SELECTED_VERSION)
@@ -133,9 +173,23 @@ def _retry_reason(request: HelloRetryRequest) -> str:
     return f"the server wants a key share for {request.extensions.key_share}"
 
 
-def accept_share(peer: Peer, offer: Offer, hello: ServerHello) -> Secret:
-    """The key agreement, RFC 8446 §4.2.8 and §7.4."""
+def accept_psk(offer: Offer, suite: Suite, hello: ServerHello) -> Psk | None:
+    """The key of ours that the server goes on with, RFC 8446 §4.2.11."""
+    index = hello.extensions.pre_shared_key
+    if index is None:
+        return None
+    require(index < len(offer.psks), rules.PSK_SELECTED, str(index))
+    psk = offer.psks[index]
+    require(psk.hash is suite.hash, rules.PSK_HASH, str(suite.code))
+    return psk
+
+
+def accept_share(peer: Peer, offer: Offer, hello: ServerHello, psk: Psk | None) -> Secret | None:
+    """The key agreement, RFC 8446 §4.2.8 and §7.4; None where a pre-shared key stands alone."""
     entry = hello.extensions.key_share
+    if entry is None and psk is not None:
+        require(offer.config.danger.psk_alone, rules.PSK_ALONE)
+        return None
     if entry is None:
         rules.fail(rules.SERVER_KEY_SHARE_MISSING)
     pair = offer.key_pair(entry.group)
@@ -145,13 +199,21 @@ def accept_share(peer: Peer, offer: Offer, hello: ServerHello) -> Secret:
     return Secret(pair.agree(entry.key_exchange))
 
 
-def accept_extensions(peer: Peer, offer: Offer, message: EncryptedExtensions) -> None:
-    """RFC 8446 §4.3.1."""
+def accept_extensions(peer: Peer, offer: Offer, message: EncryptedExtensions, psk: Psk | None, suite: Suite) -> bool:
+    """RFC 8446 §4.3.1. Returns whether the server takes our early data."""
     answer, config = message.extensions, offer.config
     check_solicited(offer, answer, _ENCRYPTED_EXTENSIONS)
     require(not answer.server_name, rules.SERVER_NAME_ACK)
     accept_protocol(peer, config, answer.alpn)
     limit_records(peer, config, answer.record_size_limit, answer.max_fragment_length, hidden_type=1)
+    if answer.early_data is None:
+        return False
+    session = psk.session if offer.early_data and psk is offer.psks[0] else None
+    protocol = peer.notes.get(Subject.ALPN)
+    fits = session is not None and session.suite == suite.code and session.alpn == (protocol.value if protocol else "")
+    require(fits, rules.EARLY_DATA_ACCEPTED)
+    peer.note(Subject.EARLY_DATA, True, "the server takes it")
+    return True
 
 
 def accept_protocol(peer: Peer, config: ClientConfig, selected: tuple[bytes, ...] | None) -> None:
@@ -178,6 +240,18 @@ def limit_records(
     if fragment is not None:
         require(fragment == config.max_fragment_length, rules.MAX_FRAGMENT_LENGTH_ECHO, str(fragment))
         peer.limit_records(sent=fragment.octets, received=fragment.octets + 1)
+
+
+async def authenticate(peer: Peer, offer: Offer, psk: Psk | None) -> tuple[CertificateRequest | None, Proofs]:
+    """Who the server is, by a key we share or by its certificate; and whether it asks for ours, RFC 8446 §4.3.2."""
+    if psk is not None:
+        return None, proofs_of(peer, psk.source)
+    request = None
+    message = await peer.receive(CertificateRequest, Certificate)
+    if isinstance(message, CertificateRequest):
+        request = message
+        message = await peer.receive(Certificate)
+    return request, await authenticate_server(peer, offer, message)
 
 
 async def authenticate_server(peer: Peer, offer: Offer, message: Certificate) -> tuple[Identity, Possession]:
@@ -226,6 +300,14 @@ async def prove(peer: Peer, answer: Answer, context: bytes) -> None:
     peer.send(CertificateVerify(answer.scheme, signature))
 
 
+def open_handshake_keys(peer: Peer, handshake: Handshake, hashed: bytes) -> tuple[TrafficSecret, TrafficSecret]:
+    """(the client's, the server's) secret of the rest of the handshake; both go to the key log."""
+    client, server = handshake.client_traffic(hashed), handshake.server_traffic(hashed)
+    peer.log_secret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client)
+    peer.log_secret("SERVER_HANDSHAKE_TRAFFIC_SECRET", server)
+    return client, server
+
+
 def open_application_keys(peer: Peer, main: Main, hashed: bytes) -> TrafficSecret:
     """The server's first application secret; both and the exporter's go to the key log."""
     theirs = main.server_traffic(hashed)
@@ -238,6 +320,7 @@ def open_application_keys(peer: Peer, main: Main, hashed: bytes) -> TrafficSecre
 _HELLO_EXTENSIONS = frozenset(
     (ExtensionType.KEY_SHARE, ExtensionType.PRE_SHARED_KEY, ExtensionType.SUPPORTED_VERSIONS, ExtensionType.COOKIE)
 )
+_RETRY_EXTENSIONS = frozenset((ExtensionType.KEY_SHARE, ExtensionType.SUPPORTED_VERSIONS, ExtensionType.COOKIE))
 _ENCRYPTED_EXTENSIONS = frozenset(
     (
         ExtensionType.SERVER_NAME,

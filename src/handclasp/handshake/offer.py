@@ -24,6 +24,7 @@ from ..wire.names import (
     PskKeyExchangeMode,
     TLSVersion,
 )
+from .psk import Psk, psks_to_offer, with_psks
 
 T = TypeVar("T")
 
@@ -38,7 +39,11 @@ class Offer:
     key_pairs: tuple[KeyPair, ...]
     retried: bool = False
     session: ClientSession | None = None
-    """The session we ask to resume."""
+    """The TLS 1.2 session we ask to resume."""
+    psks: tuple[Psk, ...] = ()
+    """The keys we ask to use: of a TLS 1.3 session, and those known beforehand."""
+    early_data: bytes = field(default=b"", repr=False)
+    """What is sent with the first flight, under the first of `psks`."""
 
     def key_pair(self, group: NamedGroup) -> KeyPair | None:
         """Our key pair for a group we sent a share of."""
@@ -69,17 +74,29 @@ class Offer:
             at = extensions.order.index(ExtensionType.KEY_SHARE) + 1
             order = (*extensions.order[:at], ExtensionType.COOKIE, *extensions.order[at:])
             extensions = replace(extensions, cookie=cookie, order=order)
-        return replace(self, hello=replace(self.hello, extensions=extensions), key_pairs=key_pairs, retried=True)
+        suite = SUITES.get(request.cipher_suite)
+        psks = tuple(psk for psk in self.psks if suite is not None and psk.hash is suite.hash)
+        kept = tuple(type_ for type_ in extensions.order if type_ is not ExtensionType.EARLY_DATA)
+        extensions = with_psks(replace(extensions, early_data=None, order=kept), psks)
+        hello = replace(self.hello, extensions=extensions)
+        return replace(self, hello=hello, key_pairs=key_pairs, psks=psks, early_data=b"", retried=True)
 
 
-def make_offer(config: ClientConfig, name: PeerName | None, session: ClientSession | None = None) -> Offer:
-    """The first ClientHello, RFC 8446 §4.1.2."""
+def make_offer(
+    config: ClientConfig, name: PeerName | None, held: ClientSession | None = None, early_data: bytes = b""
+) -> Offer:
+    """The first ClientHello, RFC 8446 §4.1.2; with early data where the session allows that much of it."""
     newest = TLSVersion.TLS_1_3 in config.versions
     key_pairs = tuple(config.entropy.key_pair(group) for group in config.offered_shares if newest)
-    blocks = _extensions(config, name, key_pairs, session)
     suites = tuple(suite for suite in config.cipher_suites if SUITES[suite].version in config.versions)
+    older = held is not None and held.session.version is TLSVersion.TLS_1_2
+    session = held if older else None
+    psks = psks_to_offer(config, suites, None if older else held)
+    early_data = early_data if psks and psks[0].allows(early_data, suites) else b""
+    blocks = _extensions(config, name, key_pairs, session, early=bool(early_data))
     if config.grease:
         blocks, suites = _greased(config, blocks, suites)
+    blocks = with_psks(blocks, psks)
     hello = ClientHello(
         legacy_version=TLSVersion.TLS_1_2,
         random=config.entropy.random(32),
@@ -88,7 +105,7 @@ def make_offer(config: ClientConfig, name: PeerName | None, session: ClientSessi
         legacy_compression_methods=b"\0",
         extensions=blocks,
     )
-    return Offer(config, name, hello, key_pairs, session=session)
+    return Offer(config, name, hello, key_pairs, session=session, psks=psks, early_data=early_data)
 
 
 def _session_id(config: ClientConfig, session: ClientSession | None) -> bytes:
@@ -100,7 +117,12 @@ def _session_id(config: ClientConfig, session: ClientSession | None) -> bytes:
 
 
 def _extensions(
-    config: ClientConfig, name: PeerName | None, key_pairs: tuple[KeyPair, ...], session: ClientSession | None
+    config: ClientConfig,
+    name: PeerName | None,
+    key_pairs: tuple[KeyPair, ...],
+    session: ClientSession | None,
+    *,
+    early: bool,
 ) -> ClientHelloExtensions:
     sni = None
     if name is not None and config.send_server_name and name.kind == "dns":
@@ -115,9 +137,16 @@ def _extensions(
         record_size_limit=config.record_size_limit,
         key_share=tuple(KeyShareEntry(pair.group, pair.public) for pair in key_pairs) if newest else None,
         supported_versions=tuple(config.versions) if newest else None,
-        psk_key_exchange_modes=(PskKeyExchangeMode.PSK_DHE_KE,) if newest else None,
+        psk_key_exchange_modes=_modes(config) if newest else None,
+        early_data=EMPTY if early else None,
         **_older_extensions(config, session),
     )
+
+
+def _modes(config: ClientConfig) -> tuple[PskKeyExchangeMode, ...]:
+    """Never a key without a key agreement beside it, unless `danger` says so (RFC 8446 §4.2.9)."""
+    alone = (PskKeyExchangeMode.PSK_KE,) if config.danger.psk_alone else ()
+    return (PskKeyExchangeMode.PSK_DHE_KE, *alone)
 
 
 class _Older(TypedDict, total=False):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol
 
 from .. import rules
 from ..channel.schedule import TrafficSecret
+from ..config import ClientConfig, ServerConfig
 from ..crypto.hashing import same
-from ..crypto.secret import Secret
 from ..crypto.suites import Suite
 from ..identity.certificates import Certificate
 from ..identity.trust import VerifiedPeer
 from ..rules import require
+from ..sessions.session import Resumable
 from ..wire.messages import Finished
 from ..wire.names import SignatureScheme, TLSVersion
 
@@ -42,6 +45,13 @@ class Anonymous:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedKey:
+    """The peer is whoever else has this key: its name, as both knew it beforehand."""
+
+    identity: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """The peer's Finished matched: both sides hold the same keys and saw the same messages."""
 
@@ -56,19 +66,42 @@ class Exporter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TicketIssuer:
+    """What a server makes its tickets from."""
+
+    config: ServerConfig = field(repr=False)
+    resumable: Resumable
+    numbers: Iterator[int] = field(default_factory=count, repr=False)
+    """A nonce for each ticket: two of one connection never hold the same key."""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketKeeper:
+    """What a client makes of the tickets it is given."""
+
+    config: ClientConfig = field(repr=False)
+    name: str
+    """The name the sessions are kept under."""
+    resumable: Resumable
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Established:
     """A finished handshake, and what lives on after it."""
 
-    identity: Identity | Anonymous
-    possession: Possession | Anonymous
+    identity: Identity | Anonymous | SharedKey
+    possession: Possession | Anonymous | SharedKey
     agreement: Agreement
     version: TLSVersion
     suite: Suite
     exporter: Exporter = field(repr=False)
     read_secret: TrafficSecret | None = None
     """What the peer's next keys follow from; None in TLS 1.2, which cannot change keys."""
-    resumption: Secret | None = field(default=None, repr=False)
+    issuer: TicketIssuer | None = field(default=None, repr=False)
+    """What a server makes tickets from; None where there are to be none."""
+    keeper: TicketKeeper | None = field(default=None, repr=False)
+    """What a client makes of tickets; None where it keeps none."""
     server_certificate: Certificate | None
     """For the binding tls-server-end-point: the server's, whichever side we are."""
     unique: bytes | None = None
@@ -77,7 +110,8 @@ class Established:
     def __post_init__(self) -> None:
         named = isinstance(self.identity, Identity) and isinstance(self.possession, Possession)
         nameless = isinstance(self.identity, Anonymous) and isinstance(self.possession, Anonymous)
-        if not (named or nameless) or not isinstance(self.agreement, Agreement):
+        keyed = isinstance(self.identity, SharedKey) and self.identity == self.possession
+        if not (named or nameless or keyed) or not isinstance(self.agreement, Agreement):
             raise TypeError("a connection is established by an identity, its possession, and an agreement")
         if (
             isinstance(self.identity, Identity)

@@ -5,23 +5,28 @@ handshake is then a full one.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
+from types import NoneType
 
 from .. import rules
 from ..channel.prf import MasterSecret
 from ..config import ClientConfig, Config, ServerConfig
 from ..crypto.secret import Secret
+from ..crypto.suites import SUITES, Suite
 from ..identity.names import PeerName
 from ..identity.trust import VerifiedPeer, Verifier
 from ..rules import require
 from ..sessions.cache import ClientSession
-from ..sessions.session import Session
+from ..sessions.session import Resumable, Session
 from ..trace import Subject
 from ..wire.messages import ClientHello
-from ..wire.names import TLSVersion
+from ..wire.names import CipherSuite, TLSVersion
 from .negotiate import choose_protocol
-from .proofs import Identity, Possession
-from .script import Peer
+from .proofs import Anonymous, Identity, Possession, SharedKey
+from .script import FindSession, KeepSession, Peer
+
+FOUND = (Session, NoneType)
 
 
 def client_policy(config: ClientConfig) -> bytes | None:
@@ -42,46 +47,145 @@ def _fingerprint(who: bytes, verifier: Verifier) -> bytes | None:
     return hashlib.sha256(who + b"\0" + told).digest() if isinstance(told, bytes) else None
 
 
-def session_to_offer(config: ClientConfig, name: PeerName | None) -> ClientSession | None:
-    """A session for this server that still fits the configuration, taken from the cache."""
-    if config.sessions is None or name is None:
+# --- the client's side ------------------------------------------------------------------------------------------------
+
+
+async def session_to_offer(peer: Peer, config: ClientConfig, name: PeerName | None) -> ClientSession | None:
+    """A session for this server that still fits the configuration, taken from the cache: each is used once."""
+    sessions = config.sessions
+    if sessions is None or name is None:
         return None
-    held = config.sessions.take(name.text)
+    host = name.text
+    held = await peer.ask(FindSession(sessions, lambda: sessions.take(host), (ClientSession, NoneType)))
     if held is None:
         return None
-    session = held.session
-    fits = (
-        session.version in config.versions
-        and session.suite in config.cipher_suites
-        and session.policy == client_policy(config)
-        and (session.alpn in config.alpn if session.alpn else not config.alpn)
-        and session.fresh(config.clock(), config.session_lifetime)
-    )
-    return held if fits else None
+    against = _against_offering(held.session, config)
+    if against:
+        peer.note(Subject.SESSION_DECLINED, True, against)
+        return None
+    return held
 
 
-def session_to_accept(config: ServerConfig, hello: ClientHello, name: str | None, now: datetime) -> Session | None:
+def _against_offering(session: Session, config: ClientConfig) -> str:
+    """Why a session is not to be offered; empty when nothing speaks against it."""
+    if session.version not in config.versions:
+        return f"the session is of {session.version}, which is off"
+    if not _suite_fits(session, config.cipher_suites):
+        return f"the session's cipher suite {session.suite} is off"
+    if session.policy != client_policy(config):
+        return "the session was made under another trust policy"
+    if session.alpn not in (config.alpn or ("",)):
+        return f"the session is for the protocol {session.alpn or '(none)'}"
+    return session.outdated(config.clock(), config.session_lifetime)
+
+
+async def keep_session(peer: Peer, config: ClientConfig, name: str, held: ClientSession) -> None:
+    """Remember a session for the next connection to `name`."""
+    sessions = config.sessions
+    if sessions is not None:
+        await peer.ask(KeepSession(sessions, lambda: sessions.put(name, held), (NoneType,)))
+
+
+# --- the server's side ------------------------------------------------------------------------------------------------
+
+
+async def session_to_accept(
+    peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None, now: datetime
+) -> Session | None:
     """The session a TLS 1.2 client asks to resume, if we know it and nothing has changed (RFC 5246 §7.4.1.2)."""
-    ticket, session = hello.extensions.session_ticket, None
-    if ticket and config.tickets is not None:
-        session = config.tickets.open(ticket, now)
-    elif hello.legacy_session_id and config.sessions is not None:
-        session = config.sessions.get(hello.legacy_session_id)
+    ticket, session_id, session = hello.extensions.session_ticket, hello.legacy_session_id, None
+    tickets, sessions = config.tickets, config.sessions
+    if ticket and tickets is not None:
+        session = await peer.ask(FindSession(tickets, lambda: tickets.open(ticket, now), FOUND))
+    elif session_id and sessions is not None:
+        session = await peer.ask(FindSession(sessions, lambda: sessions.get(session_id), FOUND))
     if session is None:
         return None
     # a client that has forgotten the extended master secret is either broken or attacked (RFC 7627 §5.3)
     require(not session.extended or hello.extensions.extended_master_secret is not None, rules.RESUMED_MASTER_SECRET)
     protocol = choose_protocol(config, hello)
-    fits = (
-        session.version is TLSVersion.TLS_1_2
-        and session.suite in hello.cipher_suites
-        and session.suite in config.cipher_suites
-        and session.server_name == (name or "")
-        and session.alpn == (protocol.value if protocol else "")
-        and session.policy == server_policy(config)
-        and session.fresh(now, config.session_lifetime)
+    against = against_accepting(
+        session, config, hello, TLSVersion.TLS_1_2, name, protocol.value if protocol else None, now
     )
-    return session if fits else None
+    return None if _declined(peer, against) else session
+
+
+async def recall(peer: Peer, config: ServerConfig, identity: bytes, now: datetime) -> Session | None:
+    """The session that a TLS 1.3 client names: sealed in the identity, or kept here under it and given out once."""
+    tickets, sessions = config.tickets, config.sessions
+    session = None
+    if tickets is not None:
+        session = await peer.ask(FindSession(tickets, lambda: tickets.open(identity, now), FOUND))
+    if session is None and sessions is not None and len(identity) == SESSION_ID_SIZE:
+        session = await peer.ask(FindSession(sessions, lambda: sessions.take(identity), FOUND))
+    return session
+
+
+def against_accepting(
+    session: Session,
+    config: ServerConfig,
+    hello: ClientHello,
+    version: TLSVersion,
+    name: str | None,
+    protocol: str | None,
+    now: datetime,
+) -> str:
+    """Why a client's session is not resumed; empty when nothing speaks against it."""
+    if session.version is not version:
+        return f"the session is of {session.version}"
+    if not _suite_fits(session, hello.cipher_suites) or not _suite_fits(session, config.cipher_suites):
+        return f"the session's cipher suite {session.suite} is off"
+    if session.server_name != (name or ""):
+        return f"the session is for the name {session.server_name or '(none)'}"
+    if session.alpn != (protocol or ""):
+        return f"the session is for the protocol {session.alpn or '(none)'}"
+    if session.policy != server_policy(config):
+        return "the session was made when other certificates were asked of clients"
+    return session.outdated(now, config.session_lifetime)
+
+
+def _suite_fits(session: Session, suites: Sequence[CipherSuite]) -> bool:
+    """TLS 1.2 resumes with the same suite; TLS 1.3 with any of the same hash (RFC 8446 §4.2.11)."""
+    known = SUITES.get(session.suite)
+    if known is None or session.version is TLSVersion.TLS_1_2:
+        return known is not None and session.suite in suites
+    return any(SUITES[suite].hash is known.hash for suite in suites if suite in NEWEST)
+
+
+def _declined(peer: Peer, against: str) -> bool:
+    if against:
+        peer.note(Subject.SESSION_DECLINED, True, against)
+    return bool(against)
+
+
+# --- what is remembered -----------------------------------------------------------------------------------------------
+
+
+def resumable(
+    peer: Peer,
+    config: Config,
+    suite: Suite,
+    secret: Secret,
+    policy: bytes | None,
+    identity: Identity | Anonymous | SharedKey,
+    resumed: Session | None,
+) -> Resumable | None:
+    """What the tickets of a TLS 1.3 connection are made from; None where there are to be none.
+
+    A key known beforehand needs no ticket: it is the shorter way already.
+    """
+    if policy is None or isinstance(identity, SharedKey):
+        return None
+    name, protocol = peer.notes.get(Subject.SERVER_NAME), peer.notes.get(Subject.ALPN)
+    return Resumable(
+        suite=suite,
+        secret=secret,
+        policy=policy,
+        server_name=str(name.value) if name else "",
+        alpn=str(protocol.value) if protocol else "",
+        authenticated=config.clock() if resumed is None else resumed.authenticated,
+        verified_chain=identity.peer.chain if isinstance(identity, Identity) else (),
+    )
 
 
 def remember12(
@@ -93,6 +197,7 @@ def remember12(
     if policy is None or not master.extended:
         return None
     name, protocol = peer.notes.get(Subject.SERVER_NAME), peer.notes.get(Subject.ALPN)
+    now = config.clock()
     return Session(
         version=TLSVersion.TLS_1_2,
         suite=master.suite.code,
@@ -101,14 +206,25 @@ def remember12(
         server_name=str(name.value) if name else "",
         alpn=str(protocol.value) if protocol else "",
         policy=policy,
-        created=config.clock(),
+        created=now,
+        authenticated=now,
+        expires=now + config.session_lifetime,
         verified_chain=identity.peer.chain if isinstance(identity, Identity) else (),
     )
 
 
-def remembered(peer: Peer, session: Session) -> tuple[Identity, Possession]:
+def remembered(peer: Peer, session: Session) -> tuple[Identity, Possession] | tuple[Anonymous, Anonymous]:
     """The peer's proofs from the session's first handshake, which a matching Finished makes good again."""
+    if not session.verified_chain:
+        return Anonymous(), Anonymous()
     peer.chain = session.verified_chain
-    verdict = VerifiedPeer(session.verified_chain, f"verified on {session.created:%Y-%m-%d %H:%M} UTC, resumed since")
+    since = f"verified on {session.authenticated:%Y-%m-%d %H:%M} UTC, resumed since"
+    verdict = VerifiedPeer(session.verified_chain, since)
     peer.note(Subject.PEER, verdict, verdict.why)
     return Identity(verdict), Possession(session.verified_chain[0], None)
+
+
+NEWEST = frozenset(code for code, suite in SUITES.items() if suite.version is TLSVersion.TLS_1_3)
+
+SESSION_ID_SIZE = 32
+"""Length of the ids we give to sessions that we keep ourselves, in bytes."""

@@ -25,7 +25,8 @@ from ..identity.credentials import Credential, Signer
 from ..identity.trust import PresentedChain, VerifiedPeer, Verifier
 from ..keylog import KeyLog, key_log_line
 from ..rules import MESSAGE_UNEXPECTED, PeerFault
-from ..trace import Chosen, Direction, Epoch, KeysChanged, Subject, Trace
+from ..sessions.cache import ClientSession
+from ..trace import Chosen, DataMoved, Direction, Epoch, KeysChanged, Subject, Trace
 from ..wire.messages import ClientHello, HandshakeMessage
 from ..wire.names import HandshakeType, SignatureScheme
 from ..wire.records import ChangeCipherSpec
@@ -39,11 +40,11 @@ B = TypeVar("B", bound=HandshakeMessage)
 class Receive:
     """The script waits for one of these messages."""
 
-    types: tuple[type[HandshakeMessage] | type[ChangeCipherSpec], ...]
+    types: tuple[type[HandshakeMessage] | type[ChangeCipherSpec] | type[SendTickets], ...]
 
     def unexpected(self, type_: HandshakeType) -> PeerFault:
         """Another message came."""
-        due = " or ".join(cls.__name__ for cls in self.types)
+        due = " or ".join(cls.__name__ for cls in self.types if cls is not SendTickets)
         return PeerFault(MESSAGE_UNEXPECTED, f"{type_} where {due} was due")
 
 
@@ -162,6 +163,85 @@ class ChooseConfig(Question[ServerConfig]):
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Consult(Question[T]):
+    """Ask a store that the configuration names. Its kinds below say what for."""
+
+    store: object = field(repr=False)
+    call: Callable[[], T | Awaitable[T]] = field(repr=False)
+    kinds: tuple[type, ...]
+    """What the answer may be."""
+
+    @property
+    def blocking(self) -> bool:
+        return blocks(self.store)
+
+    def answer(self) -> T | Awaitable[T]:
+        return self.call()
+
+    def check(self, value: object) -> T:
+        if not isinstance(value, self.kinds):
+            raise CallbackError(f"{type(self).__name__} gave {type(value).__name__}")
+        fitting: T = value  # type: ignore[assignment] # the kinds are those of T
+        return fitting
+
+
+class FindSession(Consult[T]):
+    """Is there a session for this server, of this id, in this ticket?"""
+
+    __slots__ = ()
+
+
+class KeepSession(Consult[T]):
+    """Remember a session, or seal it into a ticket."""
+
+    __slots__ = ()
+
+
+class FindPsk(Consult[T]):
+    """Which key has this identity?"""
+
+    __slots__ = ()
+
+
+class ClaimEarlyData(Consult[T]):
+    """Is this the first time that this ClientHello is seen, on all machines?"""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SendTickets:
+    """A wish of the application, between messages: more tickets for the client."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TicketReceived:
+    """The server gave us a ticket, and it is in `config.sessions`: the next handshake can be a short one."""
+
+    session: ClientSession
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyDataRejected:
+    """A client's early data was not sent, or did not arrive: it may be sent again as data, where that is right."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeysExpired:
+    """Our sending keys were used for as long as they may be. `renewed` says that new ones took over (TLS 1.3)."""
+
+    why: str
+    renewed: bool
+
+
+Notice = TicketReceived | EarlyDataRejected | KeysExpired
+"""What an application hears of as an event."""
+
 Want = Receive | Question[Any]
 Script = Coroutine[Want, Any, T]
 
@@ -182,6 +262,7 @@ class Peer:
         "chain",
         "client_random",
         "notes",
+        "notices",
         "transcript",
         "update_pending",
     )
@@ -197,6 +278,8 @@ class Peer:
         """The certificates the peer presented, before any verdict."""
         self.notes: dict[Subject, Chosen] = {}
         """What was settled so far, and why."""
+        self.notices: list[Notice] = []
+        """What the application has yet to hear."""
         self.update_pending = False
         """True while a KeyUpdate of ours waits to be sent: another would say nothing new."""
 
@@ -213,6 +296,14 @@ class Peer:
         message, raw = await _suspend(Receive(types))
         self.transcript.add(raw)
         received: HandshakeMessage = message
+        return received
+
+    async def receive_or_wish(self, type_: type[A]) -> A | SendTickets:
+        """After the handshake: the next message, or what the application wishes for in the meantime."""
+        got = await _suspend(Receive((type_, SendTickets)))
+        if isinstance(got, SendTickets):
+            return got
+        received: A = got[0]
         return received
 
     async def receive_change_cipher_spec(self) -> None:
@@ -273,6 +364,23 @@ class Peer:
         """What a ChangeCipherSpec record of the peer means from now on."""
         self._inbound.change_cipher_specs = meaning
 
+    def write_in_clear(self) -> None:
+        """Back to no protection: the early data is declined, and a second ClientHello follows (RFC 8446 §4.1.2)."""
+        self._outbound.uninstall()
+
+    def send_data(self, data: bytes) -> None:
+        """Application data inside of the handshake: early data."""
+        most = self._outbound.most_content
+        for start in range(0, len(data), most):
+            chunk = data[start : start + most]
+            if self._trace:
+                self._trace(DataMoved(Direction.SENT, len(chunk)))
+            self._outbound.data(chunk)
+
+    def take_early_data(self, most: int) -> None:
+        """At most this many bytes of early data may come under the present keys."""
+        self._inbound.early_data_left = most
+
     def skip_early_data(self) -> None:
         """The client's 0-RTT data is declined: pass over it."""
         self._inbound.skip_early_data()
@@ -291,6 +399,10 @@ class Peer:
             self._keylog(key_log_line(label, self.client_random, value))
 
     # --- noted ---
+
+    def tell(self, notice: Notice) -> None:
+        """Something the application hears of as an event."""
+        self.notices.append(notice)
 
     def note(self, subject: Subject, value: object, why: str) -> None:
         """Something was settled."""

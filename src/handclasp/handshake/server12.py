@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
+from types import NoneType
 
 from .. import rules
 from ..channel.inbound import ChangeCipherSpecs
@@ -36,7 +38,7 @@ from .client12 import agree, receive_change, send_change
 from .negotiate import Answer12, choose_answer12, choose_protocol, schemes12
 from .proofs import Anonymous, Established, Identity, Possession, check_finished
 from .resume import remember12, remembered, server_policy, session_to_accept
-from .script import Decrypt, Peer, Sign
+from .script import Decrypt, KeepSession, Peer, Sign
 from .server13 import agreed_sizes
 
 DOWNGRADE_TO_12 = b"DOWNGRD\x01"
@@ -58,7 +60,7 @@ async def server12(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     peer.change_cipher_specs(ChangeCipherSpecs.REFUSE)
     peer.flight_ends()
     check_hello(config, hello)
-    session = session_to_accept(config, hello, name, config.clock())
+    session = await session_to_accept(peer, config, hello, name, config.clock())
     if session is not None:
         return await resume(peer, config, hello, session)
     plan = decide(peer, config, hello, name)
@@ -82,7 +84,7 @@ async def server12(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     agreement = check_finished(await peer.receive(Finished), finished, covered)
     peer.flight_ends()
 
-    remember(peer, plan.hello, config, remember12(config, master, server_policy(config), peer, identity))
+    await remember(peer, plan.hello, config, remember12(config, master, server_policy(config), peer, identity))
     send_change(peer, ours, master.server_finished(transcript.hash()))
     return Established(
         identity=identity,
@@ -169,13 +171,13 @@ async def resume(peer: Peer, config: ServerConfig, hello: ClientHello, session: 
     peer.log_secret("CLIENT_RANDOM", master.secret.reveal())
     theirs, ours = master.write_keys()
     if ticket:
-        remember(peer, answer, config, session)
+        await remember(peer, answer, config, session)
     finished = master.server_finished(transcript.hash())
     send_change(peer, ours, finished)
     covered = await receive_change(peer, theirs)
     agreement = check_finished(await peer.receive(Finished), master.client_finished(covered), covered)
     peer.flight_ends()
-    identity, possession = remembered(peer, session) if session.verified_chain else (Anonymous(), Anonymous())
+    identity, possession = remembered(peer, session)
     return Established(
         identity=identity,
         possession=possession,
@@ -188,16 +190,22 @@ async def resume(peer: Peer, config: ServerConfig, hello: ClientHello, session: 
     )
 
 
-def remember(peer: Peer, hello: ServerHello, config: ServerConfig, session: Session | None) -> None:
+async def remember(peer: Peer, hello: ServerHello, config: ServerConfig, session: Session | None) -> None:
     """Give the session to the client in a ticket, or keep it under the id we gave (RFC 5077 §3.3).
 
     A ticket that was announced and cannot be made is sent empty, as the RFC has it.
     """
-    if hello.extensions.session_ticket is not None and config.tickets is not None:
-        sealed = config.tickets.seal(session, config.clock()) if session is not None else b""
-        peer.send(NewSessionTicket12(int(config.session_lifetime.total_seconds()), sealed))
-    elif session is not None and config.sessions is not None:
-        config.sessions.put(hello.legacy_session_id_echo, session)
+    tickets, sessions, now = config.tickets, config.sessions, config.clock()
+    if hello.extensions.session_ticket is not None and tickets is not None:
+        sealed = None
+        if session is not None:
+            kept = session
+            sealed = await peer.ask(KeepSession(tickets, lambda: tickets.seal(kept, now), (bytes, NoneType)))
+        lifetime = 0 if session is None else max(0, (session.expires - now) // timedelta(seconds=1))
+        peer.send(NewSessionTicket12(lifetime, sealed or b""))
+    elif session is not None and sessions is not None:
+        kept, session_id = session, hello.legacy_session_id_echo
+        await peer.ask(KeepSession(sessions, lambda: sessions.put(session_id, kept, kept.expires), (NoneType,)))
 
 
 async def offer_share(peer: Peer, plan: Plan12, hello: ClientHello) -> KeyPair | None:

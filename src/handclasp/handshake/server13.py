@@ -17,8 +17,8 @@ from ..limits import MAX_PLAINTEXT
 from ..rules import require
 from ..trace import Epoch, Subject
 from ..wire.extensions import (
+    EMPTY,
     CertificateRequestExtensions,
-    ClientHelloExtensions,
     EncryptedExtensionsBlock,
     HelloRetryRequestExtensions,
     KeyShareEntry,
@@ -31,14 +31,16 @@ from ..wire.messages import (
     CertificateVerify,
     ClientHello,
     EncryptedExtensions,
+    EndOfEarlyData,
     Finished,
     HelloRetryRequest,
     ServerHello,
 )
-from ..wire.names import ExtensionType, MaxFragmentLength, NamedGroup, TLSVersion
+from ..wire.names import ExtensionType, MaxFragmentLength, NamedGroup, PskKeyExchangeMode, TLSVersion
 from .authenticate import check_signed, identify, present
-from .client13 import open_application_keys, prove
-from .negotiate import Answer, Choice, choose_credential, choose_group, choose_protocol, choose_suite
+from .client13 import open_application_keys, open_handshake_keys, prove
+from .early import accept_early_data, read_early_data
+from .negotiate import Answer, choose_credential, choose_group, choose_protocol, choose_suite
 from .proofs import (
     CLIENT_CONTEXT,
     SERVER_CONTEXT,
@@ -49,7 +51,10 @@ from .proofs import (
     check_finished,
     signed_content,
 )
+from .psk import Accepted, accept_psk, check_psks, choose_mode, proofs_of
+from .resume import resumable, server_policy
 from .script import Peer
+from .tickets import issuer_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +63,26 @@ class Plan:
 
     config: ServerConfig = field(repr=False)
     suite: Suite
-    group: NamedGroup
-    answer: Answer
+    answer: Answer | None
+    """None while a pre-shared key may make a certificate needless."""
     protocol: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Which keys a handshake starts from (RFC 8446 §2): pre-shared, agreed on, or both."""
+
+    hello: ClientHello
+    """The first, or the second after a retry."""
+    psk: Accepted | None
+    share: KeyShareEntry | None
+    """Ours; None where a pre-shared key stands alone."""
+    shared: Secret | None = field(repr=False)
+    retried: bool
+
+    def early(self, suite: Suite) -> Early:
+        """The first rung of the key schedule."""
+        return Early.start(suite) if self.psk is None else self.psk.early
 
 
 async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None) -> Established:
@@ -68,51 +90,56 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     transcript = peer.transcript
     check_hello(hello)
     plan = decide(peer, config, hello, name)
-    entry = share_for(hello, plan.group)
-    retried = entry is None
-    transcript.begin(plan.suite.hash, retry=retried)
-    if entry is None:
-        hello, entry = await retry(peer, plan, hello)
-    share, shared = respond(plan.group, entry.key_exchange, config.entropy.key_pair)
+    settled = await settle(peer, plan, hello, name)
+    hello, psk, suite, answer = settled.hello, settled.psk, plan.suite, plan.answer
+    if psk is None and answer is None:
+        answer = decide_credential(peer, config, hello, name)
+    sooner = await accept_early_data(peer, config, suite, hello, psk)
+    early, covered = settled.early(suite), transcript.hash()
 
-    peer.send(server_hello(plan, hello, share))
-    if hello.legacy_session_id and not retried:
+    peer.send(server_hello(plan, settled))
+    if hello.legacy_session_id and not settled.retried:
         peer.send_change_cipher_spec()
-    handshake = Early.start(plan.suite).agree(Secret(shared))
+    handshake = early.agree(settled.shared)
     hashed = transcript.hash()
-    theirs, ours = handshake.client_traffic(hashed), handshake.server_traffic(hashed)
+    theirs, ours = open_handshake_keys(peer, handshake, hashed)
     main = handshake.main()
-    peer.log_secret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", theirs)
-    peer.log_secret("SERVER_HANDSHAKE_TRAFFIC_SECRET", ours)
-    peer.read_with(theirs, Epoch.HANDSHAKE)
-    if hello.extensions.early_data is not None:
-        peer.skip_early_data()
+    if sooner is not None:
+        read_early_data(peer, sooner, early.client_traffic(covered))
+    else:
+        peer.read_with(theirs, Epoch.HANDSHAKE)
+        if hello.extensions.early_data is not None:
+            peer.skip_early_data()
     peer.write_with(ours, Epoch.HANDSHAKE)
 
-    peer.send(EncryptedExtensions(encrypted_extensions(peer, plan, hello, name)))
-    if config.client_auth is not None:
-        peer.send(certificate_request(config))
-    await prove(peer, plan.answer, SERVER_CONTEXT)
+    peer.send(EncryptedExtensions(encrypted_extensions(peer, plan, hello, name, early_data=sooner is not None)))
+    if answer is not None:
+        await show_certificate(peer, config, answer)
     peer.send(Finished(ours.finished(transcript.hash())))
     hashed = transcript.hash()
     peer.write_with(open_application_keys(peer, main, hashed), Epoch.APPLICATION)
 
-    identity, possession = await authenticate_client(peer, config)
+    if sooner is not None:
+        await peer.receive(EndOfEarlyData)
+        peer.read_with(theirs, Epoch.HANDSHAKE)
+    identity, possession = await authenticate_client(peer, config) if psk is None else proofs_of(peer, psk.source)
     covered = transcript.hash()
     agreement = check_finished(await peer.receive(Finished), theirs.finished(covered), covered)
     peer.change_cipher_specs(ChangeCipherSpecs.REFUSE)
     read_secret = main.client_traffic(hashed)
     peer.read_with(read_secret, Epoch.APPLICATION)
+    secret, policy = main.resumption(transcript.hash()), server_policy(config)
+    kept = resumable(peer, config, suite, secret, policy, identity, None if psk is None else psk.session)
     return Established(
         identity=identity,
         possession=possession,
         agreement=agreement,
         version=TLSVersion.TLS_1_3,
-        suite=plan.suite,
+        suite=suite,
         read_secret=read_secret,
         exporter=main.exporter(hashed),
-        resumption=main.resumption(transcript.hash()),
-        server_certificate=plan.answer.credential.leaf,
+        issuer=issuer_of(config, hello, kept),
+        server_certificate=None if answer is None else answer.credential.leaf,
     )
 
 
@@ -120,46 +147,62 @@ def check_hello(hello: ClientHello) -> None:
     """What every TLS 1.3 ClientHello has to hold, RFC 8446 §4.1.2 and §9.2. Raises PeerFault."""
     extensions = hello.extensions
     require(hello.legacy_compression_methods == b"\0", rules.HELLO_COMPRESSION)
-    require(extensions.supported_groups is not None, rules.HELLO_MISSING_GROUPS)
-    require(extensions.signature_algorithms is not None, rules.HELLO_MISSING_SCHEMES)
-    require(extensions.key_share is not None, rules.HELLO_MISSING_KEY_SHARE)
+    keyed = extensions.pre_shared_key is not None
+    groups, shares = extensions.supported_groups is not None, extensions.key_share is not None
+    require(groups or (keyed and not shares), rules.HELLO_MISSING_GROUPS)
+    require(shares or (keyed and not groups), rules.HELLO_MISSING_KEY_SHARE)
+    require(keyed or extensions.signature_algorithms is not None, rules.HELLO_MISSING_SCHEMES)
     shared = [entry.group for entry in extensions.key_share or ()]
     require(len(set(shared)) == len(shared), rules.KEY_SHARE_DUPLICATE)
     listed = set(extensions.supported_groups or ())
     require(listed.issuperset(shared), rules.KEY_SHARE_NOT_OFFERED)
-    check_psk(extensions)
+    check_psks(extensions)
     limit, fragment = extensions.record_size_limit, extensions.max_fragment_length
     require(limit is None or limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, str(limit))
     require(fragment is None or fragment.known, rules.MAX_FRAGMENT_LENGTH_CODE, str(fragment))
 
 
-def check_psk(extensions: ClientHelloExtensions) -> None:
-    """The form of pre_shared_key, RFC 8446 §4.2.9 and §4.2.11, whether or not one is used."""
-    if extensions.pre_shared_key is None:
-        return
-    require(extensions.order[-1] is ExtensionType.PRE_SHARED_KEY, rules.PSK_NOT_LAST)
-    require(extensions.psk_key_exchange_modes is not None, rules.PSK_WITHOUT_MODES)
-    offered = extensions.pre_shared_key
-    require(len(offered.identities) == len(offered.binders), rules.PSK_BINDER_COUNT)
-
-
 def decide(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None) -> Plan:
     """All choices at once: what cannot be met is refused before anything is sent."""
     suite = choose_suite(config, hello)
-    group = choose_group(config, hello)
     protocol = choose_protocol(config, hello)
-    answer = choose_credential(config, name, hello.extensions.signature_algorithms or ())
     peer.note(Subject.CIPHER_SUITE, suite.value.code, suite.why)
-    peer.note(Subject.GROUP, group.value, group.why)
-    peer.note(Subject.CREDENTIAL, answer.value.credential.leaf, answer.why)
-    peer.note(Subject.SIGNATURE_SCHEME, answer.value.scheme, answer.why)
     if protocol is not None:
         peer.note(Subject.ALPN, protocol.value, protocol.why)
-    return Plan(config, suite.value, group.value, answer.value, _value(protocol))
+    answer = None if hello.extensions.pre_shared_key is not None else decide_credential(peer, config, hello, name)
+    return Plan(config, suite.value, answer, None if protocol is None else protocol.value)
 
 
-def _value(protocol: Choice[str] | None) -> str | None:
-    return None if protocol is None else protocol.value
+def decide_credential(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None) -> Answer:
+    """The certificate to show. Raises PeerFault where none fits."""
+    require(hello.extensions.signature_algorithms is not None, rules.HELLO_MISSING_SCHEMES)
+    answer = choose_credential(config, name, hello.extensions.signature_algorithms or ())
+    peer.note(Subject.CREDENTIAL, answer.value.credential.leaf, answer.why)
+    peer.note(Subject.SIGNATURE_SCHEME, answer.value.scheme, answer.why)
+    return answer.value
+
+
+async def settle(peer: Peer, plan: Plan, hello: ClientHello, name: str | None) -> Settled:
+    """The pre-shared key, if one fits, and the key agreement; a second ClientHello where it takes one."""
+    config = plan.config
+    mode = choose_mode(config, hello)
+    if mode is PskKeyExchangeMode.PSK_KE:
+        psk = await accept_psk(peer, config, hello, name, plan.suite, plan.protocol)
+        if psk is not None:
+            peer.transcript.begin(plan.suite.hash)
+            return Settled(hello, psk, None, None, retried=False)
+    group = choose_group(config, hello)
+    peer.note(Subject.GROUP, group.value, group.why)
+    entry = share_for(hello, group.value)
+    retried = entry is None
+    peer.transcript.begin(plan.suite.hash, retry=retried)
+    if entry is None:
+        hello, entry = await retry(peer, plan, hello, group.value)
+    psk = None
+    if mode is PskKeyExchangeMode.PSK_DHE_KE:
+        psk = await accept_psk(peer, config, hello, name, plan.suite, plan.protocol)
+    share, shared = respond(group.value, entry.key_exchange, config.entropy.key_pair)
+    return Settled(hello, psk, KeyShareEntry(group.value, share), Secret(shared), retried=retried)
 
 
 def share_for(hello: ClientHello, group: NamedGroup) -> KeyShareEntry | None:
@@ -167,7 +210,7 @@ def share_for(hello: ClientHello, group: NamedGroup) -> KeyShareEntry | None:
     return next((entry for entry in hello.extensions.key_share or () if entry.group == group), None)
 
 
-async def retry(peer: Peer, plan: Plan, first: ClientHello) -> tuple[ClientHello, KeyShareEntry]:
+async def retry(peer: Peer, plan: Plan, first: ClientHello, group: NamedGroup) -> tuple[ClientHello, KeyShareEntry]:
     """Ask for a second ClientHello with the share we want, RFC 8446 §4.1.4."""
     peer.flight_ends()
     if first.extensions.early_data is not None:
@@ -181,16 +224,16 @@ async def retry(peer: Peer, plan: Plan, first: ClientHello) -> tuple[ClientHello
             cipher_suite=plan.suite.code,
             legacy_compression_method=0,
             extensions=HelloRetryRequestExtensions(
-                key_share=plan.group, cookie=cookie, supported_versions=TLSVersion.TLS_1_3
+                key_share=group, cookie=cookie, supported_versions=TLSVersion.TLS_1_3
             ),
         )
     )
-    peer.note(Subject.HELLO_RETRY, True, f"the client sent no key share for {plan.group}")
+    peer.note(Subject.HELLO_RETRY, True, f"the client sent no key share for {group}")
     if first.legacy_session_id:
         peer.send_change_cipher_spec()
     second = await peer.receive(ClientHello)
     check_hello(second)
-    return second, check_second_hello(first, second, plan.group, cookie)
+    return second, check_second_hello(first, second, group, cookie)
 
 
 def check_second_hello(first: ClientHello, second: ClientHello, group: NamedGroup, cookie: bytes) -> KeyShareEntry:
@@ -227,21 +270,25 @@ _CHANGED_BY_RETRY = frozenset(
 )
 
 
-def server_hello(plan: Plan, hello: ClientHello, share: bytes) -> ServerHello:
+def server_hello(plan: Plan, settled: Settled) -> ServerHello:
     """RFC 8446 §4.1.3."""
     return ServerHello(
         legacy_version=TLSVersion.TLS_1_2,
         random=plan.config.entropy.random(32),
-        legacy_session_id_echo=hello.legacy_session_id,
+        legacy_session_id_echo=settled.hello.legacy_session_id,
         cipher_suite=plan.suite.code,
         legacy_compression_method=0,
         extensions=ServerHelloExtensions(
-            key_share=KeyShareEntry(plan.group, share), supported_versions=TLSVersion.TLS_1_3
+            key_share=settled.share,
+            pre_shared_key=None if settled.psk is None else settled.psk.index,
+            supported_versions=TLSVersion.TLS_1_3,
         ),
     )
 
 
-def encrypted_extensions(peer: Peer, plan: Plan, hello: ClientHello, name: str | None) -> EncryptedExtensionsBlock:
+def encrypted_extensions(
+    peer: Peer, plan: Plan, hello: ClientHello, name: str | None, *, early_data: bool
+) -> EncryptedExtensionsBlock:
     """RFC 8446 §4.3.1; sets the record sizes that it agrees to (RFC 8449 §4, RFC 6066 §4)."""
     limit, fragment = agreed_sizes(peer, plan.config, hello, hidden_type=1)
     return EncryptedExtensionsBlock(
@@ -249,6 +296,7 @@ def encrypted_extensions(peer: Peer, plan: Plan, hello: ClientHello, name: str |
         record_size_limit=limit,
         server_name=b"" if name is not None else None,
         alpn=(plan.protocol.encode("latin-1"),) if plan.protocol is not None else None,
+        early_data=EMPTY if early_data else None,
     )
 
 
@@ -267,6 +315,13 @@ def agreed_sizes(
     if fragment is not None:
         peer.limit_records(sent=fragment.octets, received=fragment.octets + 1)
     return None, fragment
+
+
+async def show_certificate(peer: Peer, config: ServerConfig, answer: Answer) -> None:
+    """Ask for the client's, where we want one; show ours."""
+    if config.client_auth is not None:
+        peer.send(certificate_request(config))
+    await prove(peer, answer, SERVER_CONTEXT)
 
 
 def certificate_request(config: ServerConfig) -> CertificateRequest:

@@ -86,6 +86,8 @@ class Stream:
         """Shake hands. Raises TLSError, and OSError from the transport; both leave it closed."""
         try:
             async with self.transport.deadline(within):
+                with self.transport.engine:
+                    self._collect()
                 while self._asked or not self.connection.established:
                     await self._flush()
                     await self._advance()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from datetime import datetime
 from threading import Lock
 
 from .session import Session
@@ -64,7 +65,7 @@ class ServerSessions:
         self._most = most
         self._lock = Lock()
 
-    def put(self, session_id: bytes, session: Session) -> None:
+    def put(self, session_id: bytes, session: Session, until: datetime) -> None:
         """Remember a session."""
         with self._lock:
             self._by_id[session_id] = session
@@ -75,6 +76,16 @@ class ServerSessions:
         """The session of an id; None when it is forgotten."""
         with self._lock:
             return self._by_id.get(session_id)
+
+    def take(self, session_id: bytes) -> Session | None:
+        """The same, and forget it: of all who ask, one gets it."""
+        with self._lock:
+            return self._by_id.pop(session_id, None)
+
+    def discard(self, session_id: bytes) -> None:
+        """Forget a session, if it is known."""
+        with self._lock:
+            self._by_id.pop(session_id, None)
 
     def clear(self) -> None:
         """Forget everything: the next handshakes are full ones."""

@@ -1,0 +1,209 @@
+"""Pre-shared keys in the handshake, of sessions and of keys agreed on beforehand: RFC 8446 §4.2.11, both roles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from types import NoneType
+
+from .. import rules
+from ..channel.schedule import Early
+from ..channel.transcript import Transcript
+from ..config import ClientConfig, ServerConfig
+from ..crypto.hashing import Hash, same
+from ..crypto.secret import Secret
+from ..crypto.suites import SUITES, Suite
+from ..rules import require
+from ..sessions.cache import ClientSession
+from ..sessions.external import ExternalPsk
+from ..sessions.session import Session
+from ..trace import Subject
+from ..wire.extensions import ClientHelloExtensions, OfferedPsks, PskIdentity
+from ..wire.messages import ClientHello
+from ..wire.names import CipherSuite, ExtensionType, PskKeyExchangeMode, TLSVersion
+from .proofs import Anonymous, Identity, Possession, SharedKey
+from .resume import against_accepting, recall, remembered
+from .script import FindPsk, Peer
+
+RESUMPTION = b"res binder"
+
+
+@dataclass(frozen=True, slots=True)
+class Psk:
+    """A pre-shared key as it enters one handshake."""
+
+    offered: PskIdentity
+    secret: Secret = field(repr=False)
+    hash: Hash
+    label: bytes
+    source: Session | ExternalPsk
+
+    @property
+    def session(self) -> Session | None:
+        """The session it is of; None for a key known beforehand."""
+        return self.source if isinstance(self.source, Session) else None
+
+    def allows(self, early_data: bytes, suites: Sequence[CipherSuite]) -> bool:
+        """Whether this much early data may be sent under it: the session says how much, and with which suite."""
+        session = self.session
+        return session is not None and len(early_data) <= session.max_early_data and session.suite in suites
+
+
+Proofs = tuple[Identity, Possession] | tuple[Anonymous, Anonymous] | tuple[SharedKey, SharedKey]
+
+
+def proofs_of(peer: Peer, source: Session | ExternalPsk) -> Proofs:
+    """Who a peer is that has this key too; noted. Its Finished makes it good."""
+    if isinstance(source, Session):
+        peer.note(Subject.RESUMED, True, "both know the session")
+        return remembered(peer, source)
+    peer.note(Subject.PSK, source.identity, "both know this key beforehand")
+    proof = SharedKey(source.identity)
+    return proof, proof
+
+
+# --- the client's side ------------------------------------------------------------------------------------------------
+
+
+def psks_to_offer(config: ClientConfig, suites: Sequence[CipherSuite], held: ClientSession | None) -> tuple[Psk, ...]:
+    """The session first, then the keys of the configuration, for each hash that a suite on offer has."""
+    hashes = dict.fromkeys(SUITES[s].hash for s in suites if s in SUITES and SUITES[s].version is TLSVersion.TLS_1_3)
+    psks = [] if held is None else [_of_session(held, config.clock())]
+    for external in config.psks:
+        for hash_ in hashes:
+            identity = external.identity_for(hash_)
+            if identity is not None:
+                offered = PskIdentity(identity, 0)  # RFC 8446 §4.2.11: no age where there is no ticket
+                psks.append(Psk(offered, external.secret_for(hash_), hash_, external.label, external))
+    return tuple(psks)
+
+
+def _of_session(held: ClientSession, now: datetime) -> Psk:
+    session = held.session
+    age = max(0, (now - session.created) // timedelta(milliseconds=1))
+    offered = PskIdentity(held.ticket, (age + session.age_add) % (1 << 32))
+    return Psk(offered, session.secret, SUITES[session.suite].hash, RESUMPTION, session)
+
+
+def with_psks(extensions: ClientHelloExtensions, psks: Sequence[Psk]) -> ClientHelloExtensions:
+    """The extensions with pre_shared_key as the last; its binders are zeros until `bound`."""
+    kept = tuple(type_ for type_ in extensions.order if type_ is not ExtensionType.PRE_SHARED_KEY)
+    if not psks:
+        return replace(extensions, pre_shared_key=None, order=kept)
+    offered = OfferedPsks(tuple(psk.offered for psk in psks), tuple(bytes(psk.hash.size) for psk in psks))
+    return replace(extensions, pre_shared_key=offered, order=(*kept, ExtensionType.PRE_SHARED_KEY))
+
+
+def bound(hello: ClientHello, psks: Sequence[Psk], transcript: Transcript) -> bytes:
+    """The encoded ClientHello with its binders, each of which covers all that stands before them."""
+    encoded = hello.encode()
+    if not psks or hello.extensions.pre_shared_key is None:
+        return encoded
+    size = binders_size(hello.extensions.pre_shared_key)
+    before = encoded[:-size]
+    binders = b"".join(
+        _prefixed(_early(psk.hash, psk.secret).binder(psk.label, transcript.hash_with(psk.hash, before)))
+        for psk in psks
+    )
+    return before + len(binders).to_bytes(2) + binders
+
+
+def binders_size(offered: OfferedPsks) -> int:
+    """Length of the binders at the end of a ClientHello, with their own length in front, in bytes."""
+    return 2 + sum(1 + len(binder) for binder in offered.binders)
+
+
+def _prefixed(binder: bytes) -> bytes:
+    return bytes([len(binder)]) + binder
+
+
+def _early(hash_: Hash, secret: Secret) -> Early:
+    """Which suite it is does not matter to a binder, but for its hash."""
+    suite = next(suite for suite in SUITES.values() if suite.version is TLSVersion.TLS_1_3 and suite.hash is hash_)
+    return Early.start(suite, secret)
+
+
+# --- the server's side ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The key that a server resumes with, or knew beforehand."""
+
+    index: int
+    """Its place in the client's list."""
+    early: Early = field(repr=False)
+    source: Session | ExternalPsk
+
+    @property
+    def session(self) -> Session | None:
+        """The session it is of; None for a key known beforehand."""
+        return self.source if isinstance(self.source, Session) else None
+
+
+def check_psks(extensions: ClientHelloExtensions) -> None:
+    """The form of pre_shared_key, RFC 8446 §4.2.9 and §4.2.11, whether or not one is used. Raises PeerFault."""
+    offered = extensions.pre_shared_key
+    if offered is None:
+        require(extensions.early_data is None, rules.EARLY_DATA_WITHOUT_PSK)
+        return
+    require(extensions.order[-1] is ExtensionType.PRE_SHARED_KEY, rules.PSK_NOT_LAST)
+    require(extensions.psk_key_exchange_modes is not None, rules.PSK_WITHOUT_MODES)
+    require(len(offered.identities) == len(offered.binders), rules.PSK_BINDER_COUNT)
+
+
+def choose_mode(config: ServerConfig, hello: ClientHello) -> PskKeyExchangeMode | None:
+    """With a key agreement beside the key wherever the client can; None where its keys are of no use."""
+    modes = hello.extensions.psk_key_exchange_modes or ()
+    if hello.extensions.pre_shared_key is None:
+        return None
+    if PskKeyExchangeMode.PSK_DHE_KE in modes:
+        return PskKeyExchangeMode.PSK_DHE_KE
+    alone = PskKeyExchangeMode.PSK_KE in modes and config.danger.psk_alone
+    return PskKeyExchangeMode.PSK_KE if alone else None
+
+
+async def accept_psk(
+    peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None, suite: Suite, protocol: str | None
+) -> Accepted | None:
+    """The first of the client's keys that we know and that fits; its binder has to be right. Raises PeerFault."""
+    offered = hello.extensions.pre_shared_key
+    if offered is None:
+        return None
+    now = config.clock()
+    for index, identity in enumerate(offered.identities[: config.limits.psk_identities]):
+        source = await _find(peer, config, identity.identity, suite.hash, now)
+        if source is None:
+            continue
+        if isinstance(source, Session):
+            against = against_accepting(source, config, hello, TLSVersion.TLS_1_3, name, protocol, now)
+            if not against and SUITES[source.suite].hash is not suite.hash:
+                against = f"the session's cipher suite {source.suite} has another hash than {suite.code}"
+            if against:
+                peer.note(Subject.SESSION_DECLINED, True, against)
+                continue
+            secret, label = source.secret, RESUMPTION
+        else:
+            secret, label = source.secret_for(suite.hash), source.label
+        binder = offered.binders[index]
+        require(len(binder) == suite.hash.size, rules.PSK_BINDER_SIZE)
+        early = Early.start(suite, secret)
+        covered = peer.transcript.hash_without(suite.hash, binders_size(offered))
+        require(same(early.binder(label, covered), binder), rules.PSK_BINDER)
+        return Accepted(index, early, source)
+    return None
+
+
+async def _find(
+    peer: Peer, config: ServerConfig, identity: bytes, hash_: Hash, now: datetime
+) -> Session | ExternalPsk | None:
+    """A key known beforehand, or a session."""
+    psks = config.psks
+    if isinstance(psks, Sequence):
+        external = next((psk for psk in psks if psk.identity_for(hash_) == identity), None)
+    else:
+        external = await peer.ask(FindPsk(psks, lambda: psks.find(identity), (ExternalPsk, NoneType)))
+        if external is not None and external.identity_for(hash_) != identity:
+            external = None  # it is for suites of another hash
+    return external or await recall(peer, config, identity, now)

@@ -1,0 +1,83 @@
+"""Tickets of TLS 1.3, given out and taken in after the handshake (RFC 8446 §4.6.1)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import NoneType
+
+from .. import rules
+from ..config import ServerConfig
+from ..rules import require
+from ..sessions.cache import ClientSession
+from ..sessions.session import Resumable, Session
+from ..wire.extensions import NewSessionTicketExtensions
+from ..wire.messages import ClientHello, NewSessionTicket
+from ..wire.names import PskKeyExchangeMode
+from .proofs import TicketIssuer, TicketKeeper
+from .resume import SESSION_ID_SIZE, keep_session
+from .script import KeepSession, Peer, TicketReceived
+
+WEEK = 604_800
+"""Longest lifetime of a ticket in seconds, RFC 8446 §4.6.1."""
+
+MOST_TICKET = 16_384
+"""Longest ticket that a client keeps, in bytes: a server's session with its chain may be long, but not without end."""
+
+
+def issuer_of(config: ServerConfig, hello: ClientHello, resumable: Resumable | None) -> TicketIssuer | None:
+    """None where tickets would be of no use: we keep no sessions, or the client resumes in no way that we do."""
+    modes = hello.extensions.psk_key_exchange_modes or ()
+    usable = PskKeyExchangeMode.PSK_DHE_KE in modes or (PskKeyExchangeMode.PSK_KE in modes and config.danger.psk_alone)
+    kept = config.tickets is not None or config.sessions is not None
+    return TicketIssuer(config, resumable) if resumable is not None and usable and kept else None
+
+
+async def send_tickets(peer: Peer, issuer: TicketIssuer, number: int) -> None:
+    """Give the client some tickets, for as long as the session has time left."""
+    config, resumable = issuer.config, issuer.resumable
+    for _ in range(number):
+        now = config.clock()
+        expires = min(resumable.authenticated + config.session_lifetime, now + timedelta(seconds=WEEK))
+        lifetime = (expires - now) // timedelta(seconds=1)
+        if lifetime <= 0:
+            return
+        nonce = next(issuer.numbers).to_bytes(8)
+        age_add = int.from_bytes(config.entropy.random(4))
+        most = config.early_data.most if config.early_data is not None else 0
+        ticket = await _seal(peer, config, resumable.session(nonce, now, expires, age_add, most))
+        if not ticket:
+            return
+        extensions = NewSessionTicketExtensions(early_data=most or None)
+        peer.send(NewSessionTicket(lifetime, age_add, nonce, ticket, extensions))
+
+
+async def _seal(peer: Peer, config: ServerConfig, session: Session) -> bytes | None:
+    """The session sealed, or an id that it is kept here under; nothing where the store cannot."""
+    tickets, sessions = config.tickets, config.sessions
+    if tickets is not None:
+        now = session.created
+        return await peer.ask(KeepSession(tickets, lambda: tickets.seal(session, now), (bytes, NoneType)))
+    if sessions is None:
+        return None
+    session_id = config.entropy.random(SESSION_ID_SIZE)
+    await peer.ask(KeepSession(sessions, lambda: sessions.put(session_id, session, session.expires), (NoneType,)))
+    return session_id
+
+
+async def receive_ticket(peer: Peer, keeper: TicketKeeper | None, message: NewSessionTicket) -> None:
+    """Keep a session for the next handshake, where sessions are kept."""
+    lifetime = message.ticket_lifetime
+    require(lifetime <= WEEK, rules.TICKET_LIFETIME, f"{lifetime} s")
+    if keeper is None or not lifetime or len(message.ticket) > MOST_TICKET:
+        return
+    now = keeper.config.clock()
+    session = keeper.resumable.session(
+        message.ticket_nonce,
+        now,
+        now + timedelta(seconds=lifetime),
+        message.ticket_age_add,
+        message.extensions.early_data or 0,
+    )
+    held = ClientSession(session, ticket=message.ticket)
+    await keep_session(peer, keeper.config, keeper.name, held)
+    peer.tell(TicketReceived(held))

@@ -1,0 +1,456 @@
+"""Sessions of TLS 1.3: resumed, declined, used with early data; keys known beforehand (RFC 8446 §2.2, §2.3, §4.6.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from handclasp import (
+    CipherSuite,
+    ClientAuth,
+    ClientConfig,
+    ClientConnection,
+    ClientSessions,
+    ConfigError,
+    Credential,
+    Data,
+    EarlyData,
+    EarlyDataReceived,
+    EarlyDataRejected,
+    ExternalPsk,
+    HandshakeComplete,
+    HandshakeError,
+    NamedGroup,
+    NegotiationError,
+    ServerConfig,
+    ServerConnection,
+    ServerSessions,
+    TicketKeys,
+    TicketReceived,
+    TLSError,
+    TLSVersion,
+    TrustStore,
+    danger,
+)
+from handclasp.handshake import offer
+from handclasp.lab.ca import CertificateAuthority
+from handclasp.lab.pair import Pair, handshake
+from handclasp.wire.names import PskKeyExchangeMode
+
+NOW = datetime.now(UTC)
+
+
+@dataclass
+class Now:
+    """A clock that stands still until it is moved."""
+
+    at: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def forward(self, **by: float) -> None:
+        self.at += timedelta(**by)
+
+
+@dataclass
+class Seen:
+    """A replay store of one machine."""
+
+    keys: set[bytes] = field(default_factory=set)
+
+    def claim(self, key: bytes, now: datetime, until: datetime) -> bool:
+        new = key not in self.keys
+        self.keys.add(key)
+        return new
+
+
+@dataclass
+class Machines:
+    """A client and a server that meet again and again."""
+
+    client: ClientConfig
+    server: ServerConfig
+    clock: Now
+
+    def meet(self, name: str = "localhost", early_data: bytes = b"", piece: int | None = None) -> Pair:
+        client = ClientConnection(self.client, name, early_data=early_data)
+        pair = handshake(client, ServerConnection(self.server), piece)
+        assert pair.client.established
+        assert pair.server.established
+        for source, events in ((pair.client, pair.server_events), (pair.server, pair.client_events)):
+            source.send(b"ping")
+            pair.shuttle()
+            assert b"".join(event.data for event in events if isinstance(event, Data)).endswith(b"ping")
+        return pair
+
+    def resumes(self, **options: Any) -> bool:
+        pair = self.meet(**options)
+        assert pair.client.info.resumed == pair.server.info.resumed
+        return pair.client.info.resumed
+
+
+@pytest.fixture(params=["tickets", "kept by the server"])
+def machines(trust: TrustStore, credential: Credential, request: pytest.FixtureRequest) -> Machines:
+    clock = Now()
+    stores: dict[str, Any] = {"tickets": TicketKeys()} if request.param == "tickets" else {"sessions": ServerSessions()}
+    return Machines(
+        ClientConfig(trust=trust, alpn=["h2", "http/1.1"], sessions=ClientSessions(), clock=clock),
+        ServerConfig(credentials=[credential], alpn=["h2"], clock=clock, **stores),
+        clock,
+    )
+
+
+def test_a_second_handshake_resumes_the_first(machines: Machines) -> None:
+    first = machines.meet()
+    assert not first.client.info.resumed
+    assert sum(isinstance(event, TicketReceived) for event in first.client_events) == 2
+    second = machines.meet()
+    for end in (second.client, second.server):
+        assert end.info.resumed
+        assert end.info.version is TLSVersion.TLS_1_3
+        assert end.info.alpn == "h2"
+        assert end.info.group is not None
+        assert end.info.session_declined == ""
+    assert second.client.info.verified_chain == first.client.info.verified_chain
+    assert second.client.info.peer_certificates == second.client.info.verified_chain
+    assert second.client.export("EXPORTER-x") == second.server.export("EXPORTER-x") != first.client.export("EXPORTER-x")
+
+
+def test_resumption_goes_on_but_does_not_make_a_session_younger(machines: Machines) -> None:
+    assert not machines.resumes()
+    for _ in range(3):
+        machines.clock.forward(minutes=30)
+        assert machines.resumes()
+    machines.clock.forward(minutes=31)
+    pair = machines.meet()
+    assert not pair.client.info.resumed
+    assert "expired" in pair.client.info.session_declined
+
+
+def test_a_ticket_is_offered_once(machines: Machines) -> None:
+    machines.server = machines.server.replace(ticket_count=1)
+    machines.meet()
+    client = ClientConnection(machines.client, "localhost")
+    other = ClientConnection(machines.client, "localhost")
+    assert handshake(client, ServerConnection(machines.server)).client.info.resumed
+    assert not handshake(other, ServerConnection(machines.server)).client.info.resumed
+
+
+def test_a_session_kept_by_the_server_is_given_out_once(trust: TrustStore, credential: Credential) -> None:
+    sessions = ServerSessions()
+    server = ServerConfig(credentials=[credential], sessions=sessions, ticket_count=1)
+    client = ClientConfig(trust=trust, sessions=ClientSessions())
+    handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+    assert client.sessions is not None
+    held = client.sessions.take("localhost")
+    assert held is not None
+    for expected in (True, False):
+        client.sessions.put("localhost", held)  # type: ignore[arg-type]
+        pair = handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+        assert pair.server.info.resumed is expected
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda config: {"alpn": ["http/1.1"]}, "protocol"),
+        (lambda config: {"tickets": TicketKeys(), "sessions": ServerSessions()}, ""),
+        (lambda config: {"cipher_suites": [CipherSuite.TLS_AES_256_GCM_SHA384]}, "suite"),
+        (lambda config: {"session_lifetime": timedelta(seconds=1)}, "expired"),
+    ],
+)
+def test_a_changed_server_declines_and_shakes_hands_in_full(
+    machines: Machines, change: Callable[[ServerConfig], dict[str, Any]], why: str
+) -> None:
+    machines.server = machines.server.replace(cipher_suites=[CipherSuite.TLS_AES_128_GCM_SHA256])
+    machines.meet()
+    machines.clock.forward(seconds=2)
+    machines.server = machines.server.replace(**change(machines.server))
+    pair = machines.meet()
+    assert not pair.client.info.resumed
+    assert not pair.server.info.resumed
+    assert why in pair.server.info.session_declined
+
+
+def test_a_changed_client_offers_nothing(machines: Machines, authority: CertificateAuthority) -> None:
+    machines.meet()
+    other = CertificateAuthority("Another CA")
+    machines.client = machines.client.replace(trust=authority.trust | other.trust)
+    pair = machines.meet()
+    assert not pair.client.info.resumed
+    assert "trust policy" in pair.client.info.session_declined
+
+
+def test_a_session_is_for_one_name(trust: TrustStore, authority: CertificateAuthority) -> None:
+    credential = authority.issue("localhost", "other.test")
+    server = ServerConfig(credentials=[credential], tickets=TicketKeys())
+    client = ClientConfig(trust=trust, sessions=ClientSessions())
+    handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+    assert client.sessions is not None
+    held = client.sessions.take("localhost")
+    assert held is not None
+    client.sessions.put("other.test", held)  # type: ignore[arg-type]
+    pair = handshake(ClientConnection(client, "other.test"), ServerConnection(server))
+    assert pair.client.established
+    assert not pair.server.info.resumed
+    assert "localhost" in pair.server.info.session_declined
+
+
+def test_a_client_certificate_is_remembered_with_its_session(
+    trust: TrustStore, credential: Credential, authority: CertificateAuthority
+) -> None:
+    server = ServerConfig(credentials=[credential], client_auth=ClientAuth(verify=trust), tickets=TicketKeys())
+    mine = authority.issue("client.test", usage="client")
+    client = ClientConfig(trust=trust, credentials=[mine], sessions=ClientSessions())
+    machines = Machines(client, server, Now())
+    machines.meet()
+    pair = machines.meet()
+    assert pair.server.info.resumed
+    assert pair.server.info.verified_chain[0] == mine.leaf
+    machines.server = server.replace(client_auth=ClientAuth(verify=trust, required=False))
+    pair = machines.meet()
+    assert not pair.server.info.resumed
+    assert "certificates" in pair.server.info.session_declined
+
+
+def test_an_expired_certificate_ends_its_sessions(trust: TrustStore, authority: CertificateAuthority) -> None:
+    clock = Now()
+    short = authority.issue("localhost", days=0.05)
+    machines = Machines(
+        ClientConfig(trust=trust, sessions=ClientSessions(), clock=clock),
+        ServerConfig(credentials=[short], tickets=TicketKeys(), clock=clock),
+        clock,
+    )
+    machines.meet()
+    assert machines.resumes()
+    clock.forward(minutes=40)
+    with pytest.raises(TLSError, match="ended"):
+        machines.meet()
+
+
+def test_a_retry_and_a_session_go_together(machines: Machines) -> None:
+    machines.meet()
+    machines.server = machines.server.replace(groups=[NamedGroup.SECP384R1])
+    pair = machines.meet()
+    assert pair.client.info.hello_retry
+    assert pair.client.info.resumed
+
+
+def test_more_tickets_when_it_suits(machines: Machines) -> None:
+    machines.server = machines.server.replace(ticket_count=0)
+    pair = machines.meet()
+    assert not any(isinstance(event, TicketReceived) for event in pair.client_events)
+    pair.server.send_tickets(3)
+    pair.shuttle()
+    assert sum(isinstance(event, TicketReceived) for event in pair.client_events) == 3
+    assert machines.resumes()
+    with pytest.raises(ConfigError):
+        pair.client.send_tickets()
+    with pytest.raises(ConfigError):
+        pair.server.send_tickets(17)
+
+
+# --- early data ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def early(machines: Machines) -> Machines:
+    machines.server = machines.server.replace(early_data=EarlyData(replay=Seen(), most=1000))
+    machines.meet()
+    return machines
+
+
+def _early_data(pair: Pair) -> bytes:
+    return b"".join(event.data for event in pair.server_events if isinstance(event, EarlyDataReceived))
+
+
+@pytest.mark.parametrize("piece", [None, 1])
+def test_early_data_arrives_before_the_handshake_is_done(early: Machines, piece: int | None) -> None:
+    pair = early.meet(early_data=b"GET /", piece=piece)
+    assert _early_data(pair) == b"GET /"
+    kinds = [type(event) for event in pair.server_events]
+    assert kinds.index(EarlyDataReceived) < kinds.index(HandshakeComplete)
+    assert pair.client.info.early_data is True
+    assert pair.server.info.early_data is True
+
+
+def test_early_data_without_a_session_is_not_sent(machines: Machines) -> None:
+    pair = machines.meet(early_data=b"GET /")
+    assert _early_data(pair) == b""
+    assert [event.why for event in pair.client_events if isinstance(event, EarlyDataRejected)]
+    assert pair.client.info.early_data is False
+
+
+def test_more_early_data_than_the_session_allows_is_not_sent(early: Machines) -> None:
+    pair = early.meet(early_data=bytes(1001))
+    assert _early_data(pair) == b""
+    assert pair.client.info.resumed
+    assert pair.client.info.early_data is False
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"early_data": None},
+        {"groups": [NamedGroup.SECP384R1]},
+        {"alpn": ["http/1.1"]},
+        {"tickets": TicketKeys(), "sessions": None},
+    ],
+)
+def test_declined_early_data_is_skipped_and_told(early: Machines, change: dict[str, Any]) -> None:
+    early.server = early.server.replace(**change)
+    pair = early.meet(early_data=bytes(900))
+    assert _early_data(pair) == b""
+    assert [event.why for event in pair.client_events if isinstance(event, EarlyDataRejected)]
+    assert pair.client.info.early_data is False
+    assert pair.server.info.early_data is not True
+
+
+def test_a_replayed_hello_brings_no_early_data(early: Machines) -> None:
+    client = ClientConnection(early.client, "localhost", early_data=b"pay")
+    flight = client.data_to_send()
+    taken = []
+    for _ in range(2):
+        server = ServerConnection(early.server)
+        server.receive_data(flight)
+        taken.append([event.data for event in server.events() if isinstance(event, EarlyDataReceived)])
+    assert taken == [[b"pay"], []]
+
+
+@pytest.mark.parametrize(("late", "taken"), [(9, True), (11, False), (-9, True), (-11, False)])
+def test_early_data_has_to_be_fresh(early: Machines, late: float, taken: bool) -> None:
+    early.clock.forward(minutes=1)
+    client = ClientConnection(early.client, "localhost", early_data=b"now")
+    early.clock.forward(seconds=late)
+    pair = handshake(client, ServerConnection(early.server))
+    assert pair.client.established
+    assert (_early_data(pair) == b"now") is taken
+    if not taken:
+        assert "fresh" in pair.server.info.choices[-1].why or any("fresh" in c.why for c in pair.server.info.choices)
+
+
+def test_a_replay_store_that_fails_refuses_the_connection(early: Machines) -> None:
+    class Broken:
+        def claim(self, key: bytes, now: datetime, until: datetime) -> bool:
+            raise OSError("gone")
+
+    early.server = early.server.replace(early_data=EarlyData(replay=Broken()))
+    client = ClientConnection(early.client, "localhost", early_data=b"now")
+    with pytest.raises(TLSError, match="ClaimEarlyData"):
+        handshake(client, ServerConnection(early.server))
+
+
+# --- keys known beforehand -------------------------------------------------------------------------------------------
+
+KEY = bytes(range(32))
+
+
+def _psk(role: str, identity: bytes = b"sensor-7", key: bytes = KEY, **options: Any) -> ExternalPsk:
+    return ExternalPsk(identity, key, role=role, **options)
+
+
+@pytest.mark.parametrize("context", [None, b"sensor-7 to hub"])
+@pytest.mark.parametrize("suite", [CipherSuite.TLS_AES_128_GCM_SHA256, CipherSuite.TLS_AES_256_GCM_SHA384])
+def test_a_key_known_beforehand_needs_no_certificate(
+    trust: TrustStore, context: bytes | None, suite: CipherSuite
+) -> None:
+    client = ClientConfig(trust=trust, psks=[_psk("client", context=context)], cipher_suites=[suite])
+    server = ServerConfig(psks=[_psk("server", b"other"), _psk("server", context=context)], cipher_suites=[suite])
+    pair = Pair(ClientConnection(client, "localhost"), ServerConnection(server))
+    if context is None and suite is CipherSuite.TLS_AES_256_GCM_SHA384:
+        with pytest.raises(HandshakeError):  # a key as it is goes with its own hash only
+            pair.shuttle()
+        return
+    pair.shuttle()
+    assert pair.client.info.psk == pair.server.info.psk == b"sensor-7"
+    assert not pair.client.info.resumed
+    assert not pair.client.info.peer_certificates
+    assert pair.client.export("EXPORTER-x") == pair.server.export("EXPORTER-x")
+
+
+def test_a_server_without_the_key_shows_its_certificate(trust: TrustStore, credential: Credential) -> None:
+    client = ClientConfig(trust=trust, psks=[_psk("client")])
+    pair = handshake(ClientConnection(client, "localhost"), ServerConnection(ServerConfig(credentials=[credential])))
+    assert pair.client.established
+    assert pair.client.info.psk is None
+    assert pair.client.info.verified_chain
+
+
+def test_another_key_under_the_same_name_is_refused(trust: TrustStore) -> None:
+    client = ClientConfig(trust=trust, psks=[_psk("client")])
+    server = ServerConfig(psks=[_psk("server", key=bytes(32))])
+    with pytest.raises(HandshakeError, match="binder"):
+        handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+
+
+def test_a_server_may_look_its_keys_up(trust: TrustStore) -> None:
+    class Source:
+        def find(self, identity: bytes) -> ExternalPsk | None:
+            return _psk("server") if identity == b"sensor-7" else None
+
+    client = ClientConfig(trust=trust, psks=[_psk("client", b"unknown"), _psk("client")])
+    pair = handshake(ClientConnection(client, "localhost"), ServerConnection(ServerConfig(psks=Source())))
+    assert pair.server.info.psk == b"sensor-7"
+
+
+def test_a_reflected_hello_finds_no_key(trust: TrustStore) -> None:
+    """Selfie: a machine that calls and is called has a key for each; its own hello, sent back to it, opens nothing."""
+    mine = {"client": _psk("client", b"a to b", KEY), "server": _psk("server", b"b to a", bytes(32))}
+    client = ClientConnection(ClientConfig(trust=trust, psks=[mine["client"]]), "localhost")
+    server = ServerConnection(ServerConfig(psks=[mine["server"]]))
+    with pytest.raises(NegotiationError):
+        server.receive_data(client.data_to_send())
+    with pytest.raises(ConfigError, match="role"):
+        ServerConfig(psks=[mine["client"]])
+    with pytest.raises(ConfigError, match="role"):
+        ClientConfig(trust=trust, psks=[mine["server"]])
+
+
+@pytest.mark.filterwarnings("ignore::handclasp.danger.InsecureWarning")
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_key_stands_alone_only_where_danger_says_so(
+    machines: Machines, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client here offers nothing but psk_ke, which ours never does by itself."""
+    monkeypatch.setattr(offer, "_modes", lambda config: (PskKeyExchangeMode.PSK_KE,))
+    machines.client = danger.allow_psk_without_key_exchange(machines.client)
+    if allowed:
+        machines.server = danger.allow_psk_without_key_exchange(machines.server)
+    assert not machines.resumes()
+    pair = machines.meet()
+    assert pair.client.info.resumed is allowed
+    assert (pair.client.info.group is None) is allowed
+
+
+@pytest.mark.filterwarnings("ignore::handclasp.danger.InsecureWarning")
+def test_a_key_agreement_is_preferred_all_the_same(machines: Machines) -> None:
+    machines.client = danger.allow_psk_without_key_exchange(machines.client)
+    machines.server = danger.allow_psk_without_key_exchange(machines.server)
+    machines.meet()
+    pair = machines.meet()
+    assert pair.client.info.resumed
+    assert pair.client.info.group is not None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ExternalPsk(b"", KEY, role="client"),
+        lambda: ExternalPsk(b"id", b"short", role="client"),
+        lambda: ExternalPsk(b"id", KEY, role="both"),
+        lambda: ExternalPsk(b"id", KEY, role="client", context=bytes(20_000)),
+        lambda: ServerConfig(psks=[b"key"]),  # type: ignore[list-item]
+        lambda: ServerConfig(),
+        lambda: EarlyData(replay=Seen(), most=0),
+        lambda: EarlyData(replay=Seen(), window=timedelta(0)),
+        lambda: EarlyData(replay=object()),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(make: Callable[[], object]) -> None:
+    with pytest.raises(ConfigError):
+        make()
