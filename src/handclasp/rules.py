@@ -192,7 +192,6 @@ PSK_BINDER = Rule(
 PSK_BINDER_SIZE = Rule(
     "RFC 8446 §4.2.11", Alert.ILLEGAL_PARAMETER, "a pre-shared key's binder is not as long as its hash"
 )
-EARLY_DATA_WITHOUT_PSK = Rule("RFC 8446 §4.2.10", Alert.ILLEGAL_PARAMETER, "early_data came without pre_shared_key")
 EARLY_DATA_LIMIT = Rule("RFC 8446 §4.2.10", Alert.UNEXPECTED_MESSAGE, "more early data came than its session allows")
 PSK_NOT_LAST = Rule("RFC 8446 §4.2.11", Alert.ILLEGAL_PARAMETER, "pre_shared_key is not the last extension")
 PSK_WITHOUT_MODES = Rule(

@@ -243,9 +243,11 @@ STAND_INS: dict[type[Arrival], dict[str, Arrival]] = {
 """Each message with every difference that can change what is due next."""
 
 
-def _accept_extensions(peer: Peer, offer: Offer, message: EncryptedExtensions, key: psk.Psk | None, *_: object) -> bool:
+def _accept_extensions(
+    peer: Peer, offer: Offer, message: EncryptedExtensions, hopeful: Session | None, *_: object
+) -> bool:
     early = message.extensions.early_data is not None
-    require(not early or (offer.early_data and key is not None), EARLY_DATA_ACCEPTED)
+    require(not early or hopeful is not None, EARLY_DATA_ACCEPTED)
     return early
 
 

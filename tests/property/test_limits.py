@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from handclasp import CipherSuite, Data, Limits, NamedGroup, TLSError, rules
+from handclasp import CipherSuite, Data, ExternalPsk, Limits, NamedGroup, TLSError, rules
 from handclasp.connection import Connection
 from handclasp.lab.faults import framed, inject
 from handclasp.limits import HARD_CAPS
@@ -430,3 +430,22 @@ def test_a_client_takes_tickets_up_to_the_limit_without_data() -> None:
     assert error_of(scene) is None
     inject(scene.other, ContentType.HANDSHAKE, ticket)
     assert_bound(error_of(scene), True, rules.TOO_MANY_POST_HANDSHAKE)
+
+
+@pytest.mark.parametrize("count", [8, 9])
+def test_a_server_looks_up_so_many_pre_shared_keys(count: int) -> None:
+    """The key that fits is the last of several."""
+    asked: list[bytes] = []
+
+    class Source:
+        def find(self, identity: bytes) -> ExternalPsk | None:
+            asked.append(identity)
+            return ExternalPsk(identity, bytes(16), role="server") if identity == b"%d" % count else None
+
+    psks = [ExternalPsk(b"%d" % n, bytes(16), role="client") for n in range(1, count + 1)]
+    stage = Stage()
+    client, server = stage.client(psks=psks), stage.server(psks=Source())
+    carry(client, server)
+    assert client.established
+    assert len(asked) == 8
+    assert (server.info.psk == b"8") is (count == 8)

@@ -72,6 +72,7 @@ class Stage:
         *,
         name: str = NAME,
         peer: type[Peer] | None = None,
+        early_data: bytes = b"",
         **changes: Any,
     ) -> ClientConnection:
         events: list[TraceEvent] = []
@@ -81,7 +82,7 @@ class Stage:
             "trace": events.append,
         }
         config = ClientConfig(**{**usual, **changes})
-        made = _speaking(misbehaving(ClientConnection, rewrites or {}), peer)(config, name)
+        made = _speaking(misbehaving(ClientConnection, rewrites or {}), peer)(config, name, early_data=early_data)
         self.seen[made] = events
         return made
 

@@ -22,6 +22,7 @@ from handclasp import (
     CertificateError,
     CipherSuite,
     ClientAuth,
+    EarlyData,
     HandshakeError,
     Limits,
     MaxFragmentLength,
@@ -42,6 +43,7 @@ from handclasp.crypto.signatures import KeyKind
 from handclasp.lab.faults import Rewrite, framed, inject
 from handclasp.rules import Kind
 from handclasp.sessions.cache import ClientSessions
+from handclasp.sessions.replay import ReplayGuard
 from handclasp.sessions.tickets import TicketKeys
 from handclasp.wire.extensions import (
     EMPTY,
@@ -67,6 +69,7 @@ from handclasp.wire.messages import (
 )
 from handclasp.wire.names import ContentType, ExtensionType, HandshakeType, KeyUpdateRequest, NameType
 from rules.stage import (
+    NAME,
     Fall,
     Stage,
     append_extension,
@@ -356,6 +359,44 @@ def _(stage: Stage) -> Fall:
     return Fall(server, client, caught.value)
 
 
+def known(stage: Stage) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What client and server bring to their second meeting: the first is behind them, and a session with it."""
+    ours: dict[str, Any] = {"sessions": ClientSessions(), "groups": [NamedGroup.X25519, NamedGroup.SECP256R1]}
+    theirs: dict[str, Any] = {"tickets": TicketKeys(), "early_data": EarlyData(replay=ReplayGuard(), most=1000)}
+    carry(stage.client(**ours), stage.server(**theirs))
+    return ours, theirs
+
+
+def binders(change: Callable[[bytes], bytes]) -> Rewrite:
+    """A ClientHello whose binder is another."""
+
+    def edited(message: ClientHello) -> ClientHello:
+        offered = message.extensions.pre_shared_key
+        assert offered is not None
+        spoiled = replace(offered, binders=tuple(map(change, offered.binders)))
+        return replace(message, extensions=replace(message.extensions, pre_shared_key=spoiled))
+
+    return edit(ClientHello, edited)
+
+
+def spoiled_binder(stage: Stage, change: Callable[[bytes], bytes]) -> Fall:
+    ours, theirs = known(stage)
+    return hello(stage, binders(change), client=ours, **theirs)
+
+
+breaks("PSK_BINDER")(lambda stage: spoiled_binder(stage, lambda binder: binder[:-1] + bytes([binder[-1] ^ 1])))
+breaks("PSK_BINDER_SIZE")(lambda stage: spoiled_binder(stage, lambda binder: binder + b"?"))
+
+
+@breaks("EARLY_DATA_LIMIT")
+def _(stage: Stage) -> Fall:
+    """The client has it that its session allows more than it does."""
+    ours, theirs = known(stage)
+    held = ours["sessions"].take(NAME)
+    ours["sessions"].put(NAME, replace(held, session=replace(held.session, max_early_data=2000)))
+    return stage.play(stage.client(early_data=bytes(1001), **ours), stage.server(**theirs))
+
+
 # --- ServerHello and HelloRetryRequest as the client reads them ------------------------------------------------------
 
 
@@ -371,6 +412,41 @@ def answer(stage: Stage, rewrite: Rewrite) -> Fall:
 def retry(stage: Stage, rewrite: Rewrite) -> Fall:
     """A HelloRetryRequest, or the ServerHello after one, of another making."""
     return flight(stage, {H.SERVER_HELLO: rewrite}, client=RETRIED, groups=[NamedGroup.X25519])
+
+
+def second_answer(
+    stage: Stage, rewrites: dict[HandshakeType, Rewrite], early_data: bytes = b"", **changes: Any
+) -> Fall:
+    """The server's flight of another making, to a client that shows its session."""
+    ours, theirs = known(stage, **changes)
+    return stage.play(stage.client(early_data=early_data, **ours), stage.server(rewrites, **theirs))
+
+
+AES_256 = CipherSuite.TLS_AES_256_GCM_SHA384
+
+breaks("PSK_SELECTED")(lambda stage: second_answer(stage, {H.SERVER_HELLO: block(ServerHello, pre_shared_key=1)}))
+breaks("PSK_HASH")(lambda stage: second_answer(stage, {H.SERVER_HELLO: fields(ServerHello, cipher_suite=AES_256)}))
+breaks("PSK_ALONE")(lambda stage: second_answer(stage, {H.SERVER_HELLO: block(ServerHello, key_share=None)}))
+
+
+@breaks("EARLY_DATA_ACCEPTED")
+def _(stage: Stage) -> Fall:
+    """A server that forgot the session takes the early data all the same."""
+    ours, _theirs = known(stage)
+    forgetful = stage.server({H.ENCRYPTED_EXTENSIONS: block(EncryptedExtensions, early_data=EMPTY)})
+    return stage.play(stage.client(early_data=b"early", **ours), forgetful)
+
+
+@breaks("EARLY_DATA_OLDER")
+def _(stage: Stage) -> Fall:
+    """A server of TLS 1.2 refuses the early data by itself; this one answers before it has come."""
+    ours, _theirs = known(stage)
+    client, server = stage.client(early_data=b"early", **ours), stage.server(versions=[TLSVersion.TLS_1_2])
+    flight = client.data_to_send()
+    server.receive_data(flight[: 5 + int.from_bytes(flight[3:5])])
+    with pytest.raises(TLSError) as caught:
+        client.receive_data(server.data_to_send())
+    return Fall(client, server, caught.value)
 
 
 breaks("SERVER_VERSION")(

@@ -40,7 +40,9 @@ async def run_offer(peer: Peer, offer: Offer) -> Established:
         send_early_data(peer, offer)
     hello = await peer.receive(ServerHello, HelloRetryRequest)
     if choose_version(offer, hello) is TLSVersion.TLS_1_2 and isinstance(hello, ServerHello):
-        require(not offer.early_data, rules.EARLY_DATA_OLDER)
+        if offer.early_data:
+            peer.write_in_clear()  # so that the server can read our alert
+            rules.fail(rules.EARLY_DATA_OLDER)
         return await client12(peer, offer, hello)
     return await client13(peer, offer, hello)
 

@@ -13,6 +13,7 @@ from ..crypto.suites import SUITES, Suite
 from ..identity.trust import Role
 from ..limits import MAX_PLAINTEXT
 from ..rules import require
+from ..sessions.session import Session
 from ..trace import Epoch, Subject
 from ..wire.codec import ExtensionBlock
 from ..wire.extensions import CertificateEntryExtensions
@@ -59,14 +60,14 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
     ours, theirs = open_handshake_keys(peer, handshake, hashed)
     main = handshake.main()
     peer.read_with(theirs, Epoch.HANDSHAKE)
-    if not offer.early_data:
-        if offer.hello.legacy_session_id and not offer.retried:
-            peer.send_change_cipher_spec()
+    if not offer.early_data and offer.hello.legacy_session_id and not offer.retried:
+        peer.send_change_cipher_spec()
+    hopeful = psk.session if psk is not None and offer.early_data and psk is offer.psks[0] else None
+    if hopeful is None:
         peer.write_with(ours, Epoch.HANDSHAKE)
 
-    early = accept_extensions(peer, offer, await peer.receive(EncryptedExtensions), psk, suite)
-    if offer.early_data and not early:
-        reject_early_data(peer, "the server declined it")
+    early = accept_extensions(peer, offer, await peer.receive(EncryptedExtensions), hopeful, suite)
+    if hopeful is not None and not early:
         peer.write_with(ours, Epoch.HANDSHAKE)
     request, (identity, possession) = await authenticate(peer, offer, psk)
     covered = transcript.hash()
@@ -199,19 +200,22 @@ def accept_share(peer: Peer, offer: Offer, hello: ServerHello, psk: Psk | None) 
     return Secret(pair.agree(entry.key_exchange))
 
 
-def accept_extensions(peer: Peer, offer: Offer, message: EncryptedExtensions, psk: Psk | None, suite: Suite) -> bool:
-    """RFC 8446 §4.3.1. Returns whether the server takes our early data."""
+def accept_extensions(
+    peer: Peer, offer: Offer, message: EncryptedExtensions, hopeful: Session | None, suite: Suite
+) -> bool:
+    """RFC 8446 §4.3.1. Returns whether the server takes our early data, sent under the session `hopeful`."""
     answer, config = message.extensions, offer.config
     check_solicited(offer, answer, _ENCRYPTED_EXTENSIONS)
     require(not answer.server_name, rules.SERVER_NAME_ACK)
     accept_protocol(peer, config, answer.alpn)
     limit_records(peer, config, answer.record_size_limit, answer.max_fragment_length, hidden_type=1)
     if answer.early_data is None:
+        if offer.early_data:
+            reject_early_data(peer, "the server declined it")
         return False
-    session = psk.session if offer.early_data and psk is offer.psks[0] else None
     protocol = peer.notes.get(Subject.ALPN)
-    fits = session is not None and session.suite == suite.code and session.alpn == (protocol.value if protocol else "")
-    require(fits, rules.EARLY_DATA_ACCEPTED)
+    settled = suite.code, protocol.value if protocol else ""
+    require(hopeful is not None and settled == (hopeful.suite, hopeful.alpn), rules.EARLY_DATA_ACCEPTED)
     peer.note(Subject.EARLY_DATA, True, "the server takes it")
     return True
 

@@ -146,7 +146,6 @@ def check_psks(extensions: ClientHelloExtensions) -> None:
     """The form of pre_shared_key, RFC 8446 §4.2.9 and §4.2.11, whether or not one is used. Raises PeerFault."""
     offered = extensions.pre_shared_key
     if offered is None:
-        require(extensions.early_data is None, rules.EARLY_DATA_WITHOUT_PSK)
         return
     require(extensions.order[-1] is ExtensionType.PRE_SHARED_KEY, rules.PSK_NOT_LAST)
     require(extensions.psk_key_exchange_modes is not None, rules.PSK_WITHOUT_MODES)
