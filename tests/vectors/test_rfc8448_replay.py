@@ -9,30 +9,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
-from handclasp import ClientAuth, ClientConfig, Credential, Data, NamedGroup, PresentedChain, ServerConfig, VerifiedPeer
+from handclasp import (
+    CipherSuite,
+    ClientAuth,
+    ClientConfig,
+    Credential,
+    Data,
+    EarlyData,
+    EarlyDataReceived,
+    ExternalPsk,
+    NamedGroup,
+    PresentedChain,
+    ServerConfig,
+    TLSVersion,
+    VerifiedPeer,
+)
 from handclasp.connection import Connection, ServerConnection
 from handclasp.crypto.groups import KeyPair, curve_key_pair
+from handclasp.crypto.hashing import Hash
+from handclasp.crypto.secret import Secret
 from handclasp.crypto.signatures import PublicKey
 from handclasp.handshake import server13
 from handclasp.handshake.after import after_client
 from handclasp.handshake.client import run_offer
 from handclasp.handshake.offer import Offer
+from handclasp.handshake.psk import RESUMPTION, Psk
+from handclasp.handshake.resume import client_policy, server_policy
 from handclasp.identity.certificates import Certificate
 from handclasp.identity.names import peer_name
 from handclasp.lab.faults import inject
+from handclasp.sessions.replay import ReplayGuard
+from handclasp.sessions.session import Session
 from handclasp.wire.extensions import EncryptedExtensionsBlock
 from handclasp.wire.messages import MESSAGES, CertificateRequest, ClientHello, EncryptedExtensions, HelloRetryRequest
 from handclasp.wire.names import ContentType, ExtensionType, SignatureScheme
 
 from .rfc8448 import Record, Side, Trace, load
 
-NAMES = ("simple-1rtt", "hello-retry-request", "client-authentication", "compatibility-mode")
-"""All but §4, whose resumption with early data waits for sessions."""
+RESUMED = "resumed-0rtt"
+NAMES = ("simple-1rtt", RESUMED, "hello-retry-request", "client-authentication", "compatibility-mode")
+NOW = datetime(2018, 8, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +129,61 @@ def _client(trace: Trace) -> Connection:
         credentials=credentials,
         groups=[NamedGroup.X25519, NamedGroup.SECP256R1, NamedGroup.SECP384R1],
         entropy=Recorded(trace, "client", iter(())),
-        clock=lambda: datetime(2018, 8, 1, tzinfo=UTC),
+        clock=lambda: NOW,
     )
     hello = _hellos(trace)[0]
     pairs = tuple(config.entropy.key_pair(entry.group) for entry in hello.extensions.key_share or ())
     assert [pair.public for pair in pairs] == [entry.key_exchange for entry in hello.extensions.key_share or ()]
-    offer = ReplayedOffer(config, peer_name("server"), hello, pairs)
+    psks: tuple[Psk, ...] = ()
+    early_data = b""
+    if trace.name == RESUMED:
+        offered = hello.extensions.pre_shared_key
+        assert offered is not None
+        session = _session(trace, client_policy(config))
+        psks = (Psk(offered.identities[0], session.secret, Hash.SHA256, RESUMPTION, session),)
+        early_data = next(r.payload for r in trace.records if r.epoch == "early")
+    offer = ReplayedOffer(config, peer_name("server"), hello, pairs, psks=psks, early_data=early_data)
     return Connection(config, lambda peer: run_offer(peer, offer), after_client, 0x0301)
+
+
+def _session(trace: Trace, policy: bytes | None) -> Session:
+    """The session that §3 gave its ticket for."""
+    certificate = Certificate.from_der(load("simple-1rtt").certificates["server"])
+    return Session(
+        version=TLSVersion.TLS_1_3,
+        suite=CipherSuite.TLS_AES_128_GCM_SHA256,
+        secret=Secret(trace.secrets["psk"]),
+        server_name="server",
+        alpn="",
+        policy=policy or b"",
+        created=NOW,
+        authenticated=NOW,
+        expires=NOW + timedelta(hours=1),
+        max_early_data=1024,
+        verified_chain=(certificate,),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTickets:
+    """Opens the ticket of the trace, and gives none."""
+
+    session: Session
+
+    def seal(self, session: Session, now: datetime) -> bytes:
+        return b""
+
+    def open(self, ticket: bytes, now: datetime) -> Session | None:
+        return self.session
+
+
+def _resuming(trace: Trace) -> dict[str, Any]:
+    """What a server brings that knows the session of §3; its client says that the ticket is some days old."""
+    known = _session(trace, server_policy(ServerConfig(psks=[ExternalPsk(b"-", bytes(16), role="server")])))
+    hello = _hellos(trace)[0].extensions.pre_shared_key
+    assert hello is not None
+    session = replace(known, verified_chain=(), age_add=hello.identities[0].obfuscated_ticket_age)
+    return {"tickets": RecordedTickets(session), "early_data": EarlyData(replay=ReplayGuard())}
 
 
 def _server(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> Connection:
@@ -127,12 +197,14 @@ def _server(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> Connection:
     cookies = [HelloRetryRequest.parse(retry[4:]).extensions.cookie or b"" for retry in retries]
     randoms = [*cookies, trace.message("server", "ServerHello")[6:38]]
     mutual = trace.name == "client-authentication"
+    resuming = _resuming(trace) if trace.name == RESUMED else {"ticket_count": 0}
     config = ServerConfig(
-        credentials=[_credential(trace, "server")],
+        credentials=[_credential(trace if trace.certificates else load("simple-1rtt"), "server")],
+        **resuming,
         groups=[NamedGroup.SECP256R1] if retries else [NamedGroup.X25519],
         client_auth=ClientAuth(verify=Accept()) if mutual else None,
         entropy=Recorded(trace, "server", iter(randoms)),
-        clock=lambda: datetime(2018, 8, 1, tzinfo=UTC),
+        clock=lambda: NOW,
     )
     if mutual:
         request = trace.message("server", "CertificateRequest")
@@ -167,7 +239,8 @@ def _replay(connection: Connection, trace: Trace, side: str) -> bytes:
         else:
             assert not sent
             connection.receive_data(record.record)
-            received += b"".join(event.data for event in connection.events() if isinstance(event, Data))
+            arrived = [e.data for e in connection.events() if isinstance(e, Data | EarlyDataReceived)]
+            received += b"".join(arrived)
     assert not sent
     assert not connection.data_to_send()
     return received
