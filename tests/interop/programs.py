@@ -21,7 +21,15 @@ from typing import IO, Final, Self
 import pytest
 
 import handclasp
-from handclasp import ClientConfig, ConnectionInfo, ServerConfig, TLSSocket
+from handclasp import (
+    ClientConfig,
+    ClientConnection,
+    ConnectionInfo,
+    EarlyDataReceived,
+    ServerConfig,
+    ServerConnection,
+    TLSSocket,
+)
 from handclasp.trace import Direction, KeysChanged, RecordMoved, TraceEvent
 from interop.identities import NAME
 
@@ -191,6 +199,12 @@ class Host:
         self.port: int = self._socket.getsockname()[1]
         self.address = f"{HOST}:{self.port}"
 
+    def take(self) -> socket.socket:
+        """The next connection, nothing said yet."""
+        accepted, _ = self._socket.accept()
+        accepted.settimeout(DEADLINE)
+        return accepted
+
     def accept(self, config: ServerConfig) -> TLSSocket:
         """The next connection, hands shaken. Raises what our handshake raises."""
         accepted, _ = self._socket.accept()
@@ -202,6 +216,39 @@ class Host:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+class Wire:
+    """A connection of ours without a stream around it, driven by hand over TCP."""
+
+    def __init__(self, sock: socket.socket, connection: ClientConnection | ServerConnection) -> None:
+        self._socket = sock
+        self._connection = connection
+        self.early = b""
+        """Early data that came."""
+        self.flush()
+
+    @classmethod
+    def dial(cls, port: int | str, connection: ClientConnection) -> Self:
+        return cls(socket.create_connection((HOST, int(port)), timeout=DEADLINE), connection)
+
+    def flush(self) -> None:
+        self._socket.sendall(self._connection.data_to_send())
+
+    def until_established(self) -> None:
+        while not self._connection.established:
+            self._connection.receive_data(self._socket.recv(1 << 16))
+            self.early += b"".join(e.data for e in self._connection.events() if isinstance(e, EarlyDataReceived))
+            self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        with suppress(OSError):
+            self.flush()
         self._socket.close()
 
 

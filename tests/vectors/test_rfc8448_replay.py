@@ -7,9 +7,10 @@ All else, every record of it, is ours and has to be the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -47,7 +48,14 @@ from handclasp.lab.faults import inject
 from handclasp.sessions.replay import ReplayGuard
 from handclasp.sessions.session import Session
 from handclasp.wire.extensions import EncryptedExtensionsBlock
-from handclasp.wire.messages import MESSAGES, CertificateRequest, ClientHello, EncryptedExtensions, HelloRetryRequest
+from handclasp.wire.messages import (
+    MESSAGES,
+    CertificateRequest,
+    ClientHello,
+    EncryptedExtensions,
+    HelloRetryRequest,
+    ServerHello,
+)
 from handclasp.wire.names import ContentType, ExtensionType, SignatureScheme
 
 from .rfc8448 import Record, Side, Trace, load
@@ -186,6 +194,13 @@ def _resuming(trace: Trace) -> dict[str, Any]:
     return {"tickets": RecordedTickets(session), "early_data": EarlyData(replay=ReplayGuard())}
 
 
+def _ordered(make: Callable[..., ServerHello], trace: Trace, *arguments: Any) -> ServerHello:
+    """Our ServerHello with its extensions in the order of the trace."""
+    order = ServerHello.parse(trace.message("server", "ServerHello")[4:]).extensions.order
+    ours = make(*arguments)
+    return replace(ours, extensions=replace(ours.extensions, order=order))
+
+
 def _server(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> Connection:
     recorded = EncryptedExtensions.parse(trace.message("server", "EncryptedExtensions")[4:])
 
@@ -193,6 +208,7 @@ def _server(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> Connection:
         return recorded.extensions
 
     monkeypatch.setattr(server13, "encrypted_extensions", encrypted_extensions)
+    monkeypatch.setattr(server13, "server_hello", partial(_ordered, server13.server_hello, trace))
     retries = [m.message for m in trace.messages if m.name == "HelloRetryRequest"]
     cookies = [HelloRetryRequest.parse(retry[4:]).extensions.cookie or b"" for retry in retries]
     randoms = [*cookies, trace.message("server", "ServerHello")[6:38]]

@@ -155,8 +155,8 @@ class ServerHelloExtensions(ExtensionBlock):
     Which version it is says `supported_versions`, so one block has to read both; the scripts check the difference.
     """
 
-    pre_shared_key: Annotated[int | None, extension(ExtensionType.PRE_SHARED_KEY, uint(2))] = None
     key_share: Annotated[KeyShareEntry | None, extension(ExtensionType.KEY_SHARE, struct(KeyShareEntry))] = None
+    pre_shared_key: Annotated[int | None, extension(ExtensionType.PRE_SHARED_KEY, uint(2))] = None
     supported_versions: Annotated[TLSVersion | None, extension(ExtensionType.SUPPORTED_VERSIONS, code(TLSVersion))] = (
         None
     )
