@@ -213,9 +213,10 @@ def _server(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> Connection:
     cookies = [HelloRetryRequest.parse(retry[4:]).extensions.cookie or b"" for retry in retries]
     randoms = [*cookies, trace.message("server", "ServerHello")[6:38]]
     mutual = trace.name == "client-authentication"
-    resuming = _resuming(trace) if trace.name == RESUMED else {"ticket_count": 0}
+    resuming = _resuming(trace) if trace.name == RESUMED else {}
     config = ServerConfig(
         credentials=[_credential(trace if trace.certificates else load("simple-1rtt"), "server")],
+        ticket_count=0,
         **resuming,
         groups=[NamedGroup.SECP256R1] if retries else [NamedGroup.X25519],
         client_auth=ClientAuth(verify=Accept()) if mutual else None,
