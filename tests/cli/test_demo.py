@@ -25,13 +25,22 @@ def told() -> str:
 
 def test_all_steps_are_told_in_order(told: str) -> None:
     headings = [int(line[0]) for line in told.splitlines() if re.match(r"[1-9]  [A-Z]", line)]
-    assert headings == [1, 2, 3, 4, 5, 6, 7]
+    assert headings == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_sessions_and_keys_end(told: str) -> None:
+    part = told[told.index("8  Nothing of it lasts") : told.index("Two failures")]
+    sizes = {word: int(count) for word, count in re.findall(r"(\w+) +(\d+) messages", part)}
+    assert sizes["resumed"] < sizes["first"] == sizes["discarded"] == sizes["expired"]
+    assert "the session has expired" in " ".join(part.split())
+    assert "KeyUpdate" in part
+    assert "says goodbye" in part
 
 
 def test_it_fits_a_terminal_and_a_reader(told: str) -> None:
     lines = told.splitlines()
     assert max(map(len, lines)) <= 80
-    assert 60 <= len(lines) <= 120
+    assert 60 <= len(lines) <= 130
     assert "\x1b" not in told
 
 

@@ -69,11 +69,14 @@ def test_arguments_from_a_file(tmp_path: Path, capsys: Printed) -> None:
 
 
 def test_version_is_quick() -> None:
-    began = time.perf_counter()
-    done = run("--version")
-    assert done.returncode == 0
-    assert done.stdout.startswith("handclasp ")
-    assert time.perf_counter() - began < 2
+    took = []
+    for _ in range(3):  # a busy machine may be slow once
+        began = time.perf_counter()
+        done = run("--version")
+        took.append(time.perf_counter() - began)
+        assert done.returncode == 0
+        assert done.stdout.startswith("handclasp ")
+    assert min(took) < 2
 
 
 def test_control_c(monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:

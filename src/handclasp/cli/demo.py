@@ -1,4 +1,4 @@
-"""`handclasp demo`: one TLS connection on this machine, told in seven steps while it happens.
+"""`handclasp demo`: one TLS connection on this machine, told in steps while it happens.
 
 A client and a server meet over TCP on the loopback interface. What is printed comes from the recordings of these two,
 and is checked before it is told: a step that did not happen stops the demo.
@@ -15,6 +15,7 @@ from ..config import ClientAuth, ClientConfig, ServerConfig
 from ..errors import AlertReceived, CertificateError, TLSError
 from ..lab.ca import CertificateAuthority
 from . import demo_steps as steps
+from .demo_lifetimes import lifetimes
 from .demo_rsa import rsa
 from .demo_steps import Told, Untold, require
 from .diagnosis import Attempt, diagnose
@@ -26,7 +27,7 @@ from .terminal import Terminal, wrapped
 
 
 def configure(parser: Parser) -> None:
-    parser.description = "One TLS connection on this machine, told in seven steps."
+    parser.description = "One TLS connection on this machine, told in eight steps."
     parser.add_argument("story", nargs="?", choices=list(STORIES), default="tls13", help="which story (default: tls13)")
 
 
@@ -68,6 +69,7 @@ def tls13(page: Terminal) -> None:
             exchanges.append(ask(tls, "/again"))
         heard = meeting.served.result(PATIENCE)
     steps.data(told, exchanges, heard)
+    lifetimes(told, root.trust, shop)
 
     page.lines(["", *wrapped("Two failures that everyone meets sooner or later:", "")])
     plain, stranger = ServerConfig(credentials=[shop]), CertificateAuthority("Another Root CA")
