@@ -23,6 +23,7 @@ from .alerts import Alert, AlertLevel
 from .channel.inbound import Inbound
 from .channel.outbound import Outbound
 from .config import ClientConfig, Config, ServerConfig
+from .crypto.entropy import FORKS
 from .errors import (
     AlertReceived,
     CallbackError,
@@ -77,6 +78,7 @@ class Connection:
         "_error",
         "_established",
         "_events",
+        "_forks",
         "_inbound",
         "_keys_end",
         "_lock",
@@ -112,6 +114,7 @@ class Connection:
         self._post_handshake = 0
         self._warnings = 0
         self._lock = Lock()
+        self._forks = FORKS.count
         with self._entered():
             self._guard(self._resume, None)
 
@@ -469,6 +472,8 @@ class Connection:
 
     @contextmanager
     def _exclusive(self) -> Generator[None, None, None]:
+        if self._forks != FORKS.count:
+            raise ConcurrentUseError("this connection was made before a fork: with both processes in it, nonces repeat")
         if not self._lock.acquire(blocking=False):
             raise ConcurrentUseError("this connection is in use by another thread, or by the caller of this callback")
         try:

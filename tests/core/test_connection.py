@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import threading
 from collections.abc import Awaitable, Callable
@@ -556,6 +557,29 @@ class RemoteSigner:
 @pytest.fixture
 def remote(credential: Credential) -> Credential:
     return Credential.from_signer(credential.chain, RemoteSigner(credential.signer.public_key, credential))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # a test runner has threads
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_does_not_go_on_with_a_connection(client_config: ClientConfig, credential: Credential) -> None:
+    """Two processes with the same keys would use the same nonces for different data."""
+    server = ServerConnection(ServerConfig(credentials=[credential]))
+    pair = handshake(ClientConnection(client_config, "localhost"), server)
+    child = os.fork()
+    if child == 0:  # whatever happens here must not come back into the test run
+        refused = 0
+        for use in (lambda: server.send(b"x"), server.close, server.data_to_send, lambda: server.receive_data(b"x")):
+            try:
+                use()
+            except ConcurrentUseError:
+                refused += 1
+            except BaseException:
+                break
+        os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
+    server.send(b"the parent goes on")
+    pair.shuttle()
+    assert pair.client_data() == b"the parent goes on"
 
 
 def _asked(pair: Pair) -> Asked:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from handclasp import (
     ClientConnection,
     ClientSessions,
     ConfigError,
+    ConnectionClosed,
     Credential,
     Data,
     EarlyData,
@@ -24,6 +25,7 @@ from handclasp import (
     ExternalPsk,
     HandshakeComplete,
     HandshakeError,
+    KeysExpired,
     NamedGroup,
     NegotiationError,
     ServerConfig,
@@ -36,10 +38,13 @@ from handclasp import (
     TrustStore,
     danger,
 )
+from handclasp.crypto.suites import SUITES
 from handclasp.handshake import offer
 from handclasp.lab.ca import CertificateAuthority
+from handclasp.lab.faults import misbehaving
 from handclasp.lab.pair import Pair, handshake
-from handclasp.wire.names import PskKeyExchangeMode
+from handclasp.wire.messages import ClientHello
+from handclasp.wire.names import ExtensionType, HandshakeType, PskKeyExchangeMode
 
 NOW = datetime.now(UTC)
 
@@ -253,6 +258,85 @@ def test_more_tickets_when_it_suits(machines: Machines) -> None:
         pair.client.send_tickets()
     with pytest.raises(ConfigError):
         pair.server.send_tickets(17)
+
+
+def test_a_second_hello_may_do_without_the_session(machines: Machines) -> None:
+    """It may drop its keys (RFC 8446 §4.1.2); the handshake is then a full one."""
+    machines.meet()
+
+    def forget(encoded: bytes) -> list[bytes]:
+        hello = ClientHello.parse(encoded[4:])
+        if hello.extensions.cookie is None:
+            return [encoded]
+        order = tuple(type_ for type_ in hello.extensions.order if type_ is not ExtensionType.PRE_SHARED_KEY)
+        return [replace(hello, extensions=replace(hello.extensions, pre_shared_key=None, order=order)).encode()]
+
+    forgetful = misbehaving(ClientConnection, {HandshakeType.CLIENT_HELLO: forget})(machines.client, "localhost")
+    server = ServerConnection(machines.server.replace(groups=[NamedGroup.SECP384R1]))
+    pair = handshake(forgetful, server)
+    assert pair.client.established
+    assert server.established
+    assert not server.info.resumed
+
+
+def test_a_session_stays_in_its_version(trust: TrustStore, credential: Credential) -> None:
+    """A TLS 1.2 ticket named as a TLS 1.3 key, and the other way round: a full handshake each time."""
+    tickets = TicketKeys()
+    server = ServerConfig(credentials=[credential], tickets=tickets)
+    for version, other in (
+        (TLSVersion.TLS_1_2, TLSVersion.TLS_1_3),
+        (TLSVersion.TLS_1_3, TLSVersion.TLS_1_2),
+    ):
+        sessions = ClientSessions()
+        client = ClientConfig(trust=trust, sessions=sessions, versions=[version])
+        handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+        held = sessions.take("localhost")
+        assert held is not None
+        suite = next(code for code in client.replace(versions=[other]).cipher_suites if SUITES[code].version is other)
+        disguised = replace(held, session=replace(held.session, version=other, suite=suite))
+        sessions.put("localhost", disguised)
+        pair = Pair(ClientConnection(client.replace(versions=[other]), "localhost"), ServerConnection(server))
+        pair.shuttle()
+        assert pair.server.established
+        assert not pair.server.info.resumed
+        assert str(version) in pair.server.info.session_declined
+
+
+# --- keys that had their time ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sender", ["client", "server"])
+def test_keys_are_renewed_when_they_had_their_time(machines: Machines, sender: str) -> None:
+    machines.client = machines.client.replace(key_lifetime=timedelta(hours=1))
+    machines.server = machines.server.replace(key_lifetime=timedelta(hours=1))
+    pair = machines.meet()
+    end = pair.client if sender == "client" else pair.server
+    for hours in (1, 2):
+        end.send(b"early")
+        pair.shuttle()
+        assert end.info.keys_renewed == hours - 1
+        machines.clock.forward(minutes=61)
+        end.send(b"late")
+        (expired,) = [event for event in end.events() if isinstance(event, KeysExpired)]
+        pair.shuttle()
+        assert end.info.keys_renewed == hours
+        assert expired.renewed
+        assert "1:00:00" in expired.why
+    received = pair.server_data() if sender == "client" else pair.client_data()
+    assert received.endswith(b"earlylateearlylate")
+
+
+def test_old_keys_end_a_connection_of_tls12(machines: Machines) -> None:
+    machines.client = machines.client.replace(key_lifetime=timedelta(hours=1), versions=[TLSVersion.TLS_1_2])
+    pair = machines.meet()
+    machines.clock.forward(hours=1)
+    with pytest.raises(ConnectionClosed, match="cannot change them") as caught:
+        pair.client.send(b"late")
+    assert caught.value.code == "keys-worn-out"
+    assert [event.renewed for event in pair.client.events() if isinstance(event, KeysExpired)] == [False]
+    pair.shuttle()
+    assert pair.server.closed_by_peer
+    assert pair.server.error is None
 
 
 # --- early data ------------------------------------------------------------------------------------------------------

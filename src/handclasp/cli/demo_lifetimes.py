@@ -12,7 +12,7 @@ from ..identity.credentials import Credential
 from ..identity.trust import TrustStore
 from ..sessions.cache import ClientSessions
 from ..sessions.tickets import TicketKeys
-from ..trace import Direction, MessageMoved
+from ..trace import MessageMoved
 from ..wire.names import ContentType, HandshakeType, TLSVersion
 from .demo_steps import Told, require
 from .meeting import NAME, PATIENCE, answering, ask
@@ -43,10 +43,8 @@ class Met:
     def size(self) -> str:
         """How much its handshake took."""
         moved = [event for event in self.recording.of(MessageMoved) if event.type is ContentType.HANDSHAKE]
-        until = next(
-            at for at, event in enumerate(moved) if event.message[0] == 20 and event.direction is Direction.SENT
-        )
-        handshake = moved[: until + 1]
+        finished = [at for at, event in enumerate(moved) if event.message[0] == HandshakeType.FINISHED]
+        handshake = moved[: finished[-1] + 1]
         return f"{count(len(handshake), 'message')}, {octets(sum(len(event.message) for event in handshake))}"
 
 

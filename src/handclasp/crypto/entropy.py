@@ -22,6 +22,26 @@ class Entropy(Protocol):
         ...
 
 
+class Forks:
+    """How often the process was forked to get here. What draws numbers in order must not go on in two processes."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def forked(self) -> None:
+        """We are in the child."""
+        self.count += 1
+
+
+FORKS = Forks()
+"""A fork is the whole process's, so this is too."""
+
+if hasattr(os, "register_at_fork"):  # not where there is no fork
+    os.register_at_fork(after_in_child=FORKS.forked)
+
+
 @dataclass(frozen=True, slots=True)
 class SystemEntropy:
     """The operating system's generator: nothing is kept in the process, so nothing is shared after a fork."""
