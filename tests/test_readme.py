@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 import handclasp
-from handclasp import ClientConfig, Credential, ServerConfig, TrustStore
+from handclasp import ClientConfig, ClientConnection, Credential, ServerConfig, ServerConnection, TrustStore
 from handclasp.lab.ca import CertificateAuthority
+from handclasp.lab.pair import handshake
 
 README = Path(__file__).parents[1] / "README.md"
-CLIENT, SERVER, SANS_IO = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+CLIENT, SERVER, SANS_IO, SESSIONS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_the_client(
@@ -77,3 +78,20 @@ def test_without_io() -> None:
     exec(SANS_IO, names)
     assert names["to_send"][:3] == b"\x16\x03\x01"
     assert names["conn"].waiting_for == ("ServerHello", "HelloRetryRequest")
+
+
+def test_sessions(
+    authority: CertificateAuthority, trust: TrustStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = authority.issue_pem("localhost")
+    (tmp_path / "chain.pem").write_bytes(pair.chain)
+    (tmp_path / "key.pem").write_bytes(pair.key)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(SESSIONS, names)
+    client = names["client"].replace(trust=trust)
+    resumed = []
+    for _ in range(2):
+        met = handshake(ClientConnection(client, "localhost"), ServerConnection(names["server"]))
+        resumed.append(met.client.info.resumed)
+    assert resumed == [False, True]
