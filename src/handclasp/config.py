@@ -17,6 +17,7 @@ from .crypto.signatures import SUPPORTED as SUPPORTED_SCHEMES
 from .crypto.suites import DEFAULT_SUITES, SAFE_SUITES, SUITES
 from .errors import ConfigError
 from .identity.credentials import Credential
+from .identity.revocation.policy import Revocation
 from .identity.trust import TrustStore, Verifier
 from .keylog import KeyLog
 from .limits import MAX_PLAINTEXT, Limits
@@ -121,6 +122,9 @@ class ClientConfig(Config):
 
     trust: Verifier = field(default_factory=TrustStore.system)
     """Who decides whether the server's certificate is good: a `TrustStore`, or any verifier."""
+    revocation: Revocation | str = field(default_factory=Revocation)
+    """Whether the CA still stands by the server's certificates: a `Revocation`, or just its mode: "off", "staple" (what
+    is stapled has to be good), "soft" and "hard" (the CA is asked)."""
     credentials: Sequence[Credential] = ()
     """What to show a server that asks for a certificate; the first that fits is used."""
     key_shares: Sequence[NamedGroup] | None = None
@@ -139,6 +143,7 @@ class ClientConfig(Config):
     def __post_init__(self) -> None:
         super(ClientConfig, self).__post_init__()
         object.__setattr__(self, "credentials", _credentials(self.credentials))
+        object.__setattr__(self, "revocation", Revocation.of(self.revocation))
         if self.key_shares is not None:
             object.__setattr__(self, "key_shares", _listed("key_shares", self.key_shares))
         object.__setattr__(self, "psks", _psks(self.psks, PskRole.CLIENT))
@@ -170,11 +175,14 @@ class ClientAuth:
     """Who decides whether a client's certificate is good; it has no name to check."""
     required: bool = True
     """Refuse clients that have none."""
+    revocation: Revocation | str = field(default_factory=lambda: Revocation("off"))
+    """The same as a client's, for clients; off unless said otherwise: few clients staple, and none of them has to."""
     authorities: Sequence[bytes] = ()
     """Names of the CAs we accept, DER, as a hint for the client."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "authorities", _listed("authorities", self.authorities))
+        object.__setattr__(self, "revocation", Revocation.of(self.revocation))
         if not callable(getattr(self.verify, "verify", None)):
             raise ConfigError("client_auth.verify needs a verify method: a TrustStore, or another verifier")
 
@@ -246,6 +254,12 @@ class ServerConfig(Config):
             raise ConfigError(f"ticket_count is 0 to 16, not {self.ticket_count}")
         if not self.credentials and not self.psks:
             raise ConfigError("a server needs at least one credential", remedy="Credential.from_files(chain, key)")
+        if any(credential.leaf.must_staple and credential.staples is None for credential in self.credentials):
+            raise ConfigError(
+                "a certificate demands a stapled OCSP response, and its credential has none: clients will refuse it",
+                code="must-staple",
+                remedy="credential.with_staple(handclasp.OCSPStapler(credential))",
+            )
         usable = {scheme for credential in self.credentials for scheme in credential.schemes}
         if self.credentials and not usable & set(self.signature_schemes):
             raise ConfigError("no credential can sign with any of signature_schemes")

@@ -26,7 +26,7 @@ def insecure_no_verification(config: ClientConfig) -> ClientConfig:
     For looking at a broken server. To trust a private CA use `TrustStore.from_file`, which loses nothing.
     """
     warnings.warn("certificates are not verified: anyone on the way can be the server", InsecureWarning, stacklevel=2)
-    return config.replace(trust=_NoVerification())
+    return config.replace(trust=_NoVerification(), revocation="off")
 
 
 def allow_rsa_key_transport(config: C) -> C:

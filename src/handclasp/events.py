@@ -8,6 +8,7 @@ from typing import Any
 
 from .handshake.script import EarlyDataRejected, KeysExpired, Peer, Question, TicketReceived
 from .identity.certificates import Certificate
+from .identity.revocation.finding import Evidence
 from .identity.trust import VerifiedPeer
 from .trace import Chosen, Subject
 from .wire.names import CipherSuite, NamedGroup, SignatureScheme, TLSVersion
@@ -84,6 +85,8 @@ class ConnectionInfo:
     """The peer's chain as it was sent, leaf first; kept when it was refused."""
     verified_chain: tuple[Certificate, ...]
     """The chain as it was verified, from the leaf to the trusted root."""
+    revocation: Evidence | None
+    """What spoke for the peer's leaf not being revoked; None where nothing was looked at. `why` has the details."""
     certificate: Certificate | None
     """Our own leaf, where we showed one."""
     choices: tuple[Chosen, ...]
@@ -115,6 +118,7 @@ def info_of(peer: Peer) -> ConnectionInfo:
         hello_retry=Subject.HELLO_RETRY in taken,
         peer_certificates=peer.chain,
         verified_chain=verdict.chain if isinstance(verdict, VerifiedPeer) else (),
+        revocation=taken.get(Subject.REVOCATION),
         certificate=taken.get(Subject.CREDENTIAL) or taken.get(Subject.CLIENT_CREDENTIAL),
         choices=tuple(peer.notes.values()),
     )

@@ -312,6 +312,7 @@ REQUEST_MISSING_SCHEMES = Rule(
 )
 CERTIFICATE_CONTEXT = Rule("RFC 8446 §4.4.2", Alert.ILLEGAL_PARAMETER, "a Certificate has another context than asked")
 CERTIFICATE_EMPTY = Rule("RFC 8446 §4.4.2.4", Alert.DECODE_ERROR, "the server's certificate list is empty")
+STATUS_TYPE = Rule("RFC 6066 §8", Alert.ILLEGAL_PARAMETER, "a certificate status is of a type that was not asked for")
 CERTIFICATE_REQUIRED = Rule(
     "RFC 8446 §4.4.2.4",
     Alert.CERTIFICATE_REQUIRED,

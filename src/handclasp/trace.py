@@ -52,6 +52,8 @@ class Subject(Enum):
     KEYS = "keys"
     """How often our sending keys were renewed."""
     PEER = "peer"
+    REVOCATION = "revocation"
+    STAPLE = "staple"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from handclasp.handshake.offer import Offer
 from handclasp.handshake.proofs import Agreement, Established, Possession
 from handclasp.handshake.resume import client_policy, server_policy
 from handclasp.handshake.script import (
+    CheckRevocation,
     ClaimEarlyData,
     Decrypt,
     FindSession,
@@ -43,6 +44,8 @@ from handclasp.handshake.script import (
     Want,
 )
 from handclasp.identity.names import peer_name
+from handclasp.identity.revocation.finding import Evidence
+from handclasp.identity.revocation.policy import Checked
 from handclasp.rules import EARLY_DATA_ACCEPTED, SERVER_CIPHER_SUITE, PeerFault, require
 from handclasp.sessions.cache import ClientSession, ClientSessions, ServerSessions
 from handclasp.sessions.session import Session
@@ -161,8 +164,14 @@ def _answer(*, pre_shared_key: int | None = None) -> ServerHello:
     return ServerHello(TLSVersion.TLS_1_2, bytes(32), bytes(32), SUITE, 0, extensions)
 
 
-def _answer12(*, suite: CipherSuite = SUITE12, session_id: bytes = b"", ticket: bool = False) -> ServerHello:
-    extensions = ServerHelloExtensions(extended_master_secret=EMPTY, session_ticket=EMPTY if ticket else None)
+def _answer12(
+    *, suite: CipherSuite = SUITE12, session_id: bytes = b"", ticket: bool = False, staple: bool = False
+) -> ServerHello:
+    extensions = ServerHelloExtensions(
+        extended_master_secret=EMPTY,
+        session_ticket=EMPTY if ticket else None,
+        status_request=EMPTY if staple else None,
+    )
     return ServerHello(TLSVersion.TLS_1_2, bytes(32), session_id, suite, 0, extensions)
 
 
@@ -182,7 +191,9 @@ STAND_INS: dict[type[Arrival], dict[str, Arrival]] = {
         "ServerHello(our session)": _answer(pre_shared_key=0),
         "ServerHello(1.2)": _answer12(),
         "ServerHello(1.2, a ticket follows)": _answer12(ticket=True),
+        "ServerHello(1.2, a staple may follow)": _answer12(staple=True),
         "ServerHello(1.2, key transport)": _answer12(suite=RSA_SUITE),
+        "ServerHello(1.2, key transport, a staple may follow)": _answer12(suite=RSA_SUITE, staple=True),
         "ServerHello(1.2, our session)": _answer12(session_id=SESSION_ID),
     },
     HelloRetryRequest: {
@@ -439,6 +450,8 @@ def _stand_in(name: str) -> Arrival:
 def _reply(question: Question[Any]) -> object:
     if isinstance(question, VerifyPeer):
         return VerifiedPeer(question.presented.chain, "a stand-in")
+    if isinstance(question, CheckRevocation):
+        return Checked(Evidence.NONE, "a stand-in")
     if isinstance(question, Sign | Decrypt):
         return b"a stand-in"
     if isinstance(question, FindSession | KeepSession | ClaimEarlyData):

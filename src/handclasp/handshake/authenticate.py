@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import rules
-from ..config import Config
+from ..config import ClientAuth, ClientConfig, Config
 from ..crypto import signatures
 from ..identity.certificates import Certificate, parse_chain
+from ..identity.credentials import Credential
 from ..identity.names import PeerName
+from ..identity.revocation.policy import Mode, Revocation
 from ..identity.trust import PresentedChain, Role, Verifier, check_leaf
 from ..rules import require
 from ..trace import Subject
-from ..wire.names import SignatureScheme, TLSVersion
+from ..wire.extensions import CertificateStatus, CertificateStatusRequest, Empty
+from ..wire.messages12 import CertificateStatusMessage
+from ..wire.names import CertificateStatusType, SignatureScheme, TLSVersion
 from .proofs import Identity, Possession
-from .script import Peer, VerifyPeer
+from .script import CheckRevocation, FindStaple, Peer, VerifyPeer
 
 
 def present(peer: Peer, config: Config, ders: Sequence[bytes]) -> Certificate:
@@ -25,12 +29,49 @@ def present(peer: Peer, config: Config, ders: Sequence[bytes]) -> Certificate:
     return leaf
 
 
-async def identify(peer: Peer, config: Config, verifier: Verifier, role: Role, name: PeerName | None) -> Identity:
-    """Ask the verifier about the chain the peer has shown."""
-    presented = PresentedChain(peer.chain, role, name, config.clock(), config.limits)
+async def identify_server(
+    peer: Peer, config: ClientConfig, name: PeerName | None, staples: Sequence[bytes]
+) -> Identity:
+    """Ask about the chain a server has shown. `staples` are OCSP responses, DER, in the chain's order."""
+    presented = PresentedChain(peer.chain, Role.SERVER, name, config.clock(), config.limits, tuple(staples))
+    return await _identify(peer, presented, config.trust, Revocation.of(config.revocation))
+
+
+async def identify_client(peer: Peer, config: Config, asked: ClientAuth, staples: Sequence[bytes] = ()) -> Identity:
+    """The same of a client, whom nobody asks for by name."""
+    presented = PresentedChain(peer.chain, Role.CLIENT, None, config.clock(), config.limits, tuple(staples))
+    return await _identify(peer, presented, asked.verify, Revocation.of(asked.revocation))
+
+
+async def _identify(peer: Peer, presented: PresentedChain, verifier: Verifier, revocation: Revocation) -> Identity:
     verdict = await peer.ask(VerifyPeer(verifier, presented))
     peer.note(Subject.PEER, verdict, verdict.why)
+    if revocation.mode is not Mode.OFF:
+        checked = await peer.ask(CheckRevocation(revocation, presented, verdict))
+        peer.note(Subject.REVOCATION, checked.evidence, checked.why)
     return Identity(verdict)
+
+
+def read_staple(status: CertificateStatus | CertificateStatusMessage | None) -> bytes:
+    """The OCSP response in what the peer stapled to a certificate; empty where it stapled none. Raises PeerFault."""
+    if status is None:
+        return b""
+    require(status.status_type is CertificateStatusType.OCSP, rules.STATUS_TYPE, str(status.status_type))
+    return status.response
+
+
+async def staple_for(
+    peer: Peer, credential: Credential, asked: CertificateStatusRequest | Empty | None
+) -> bytes | None:
+    """The OCSP response to send with a certificate of ours, where the peer asks for one and we have it."""
+    if asked is None or credential.staples is None:
+        return None
+    if isinstance(asked, CertificateStatusRequest) and asked.status_type is not CertificateStatusType.OCSP:
+        return None
+    response = await peer.ask(FindStaple(credential.staples))
+    why = "the source has none at present" if response is None else "the peer asked for it"
+    peer.note(Subject.STAPLE, response is not None, why)
+    return response
 
 
 def check_signed(

@@ -12,7 +12,6 @@ from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, KeyExchange, Suite
 from ..crypto.transport import encrypt_premaster
 from ..identity.certificates import Certificate
-from ..identity.trust import Role
 from ..rules import require
 from ..sessions.cache import ClientSession
 from ..sessions.session import Session
@@ -23,6 +22,7 @@ from ..wire.messages12 import (
     ECDH_PARAMS,
     Certificate12,
     CertificateRequest12,
+    CertificateStatusMessage,
     ClientECDH,
     ClientEncryptedSecret,
     NewSessionTicket12,
@@ -30,7 +30,7 @@ from ..wire.messages12 import (
     ServerKeyExchange,
 )
 from ..wire.names import ExtensionType, SignatureScheme, TLSVersion
-from .authenticate import check_signed, identify, present
+from .authenticate import check_signed, identify_server, present, read_staple
 from .client13 import accept_protocol, check_solicited, limit_records
 from .negotiate import Answer, choose_client_credential, picked, schemes12
 from .offer import Offer
@@ -50,17 +50,17 @@ async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:
     require(message.certificate_list, rules.CERTIFICATE_EMPTY)
     leaf = present(peer, config, message.certificate_list)
     check_key(suite, leaf)
-    exchange, possession = None, None
-    if suite.key_exchange is not KeyExchange.RSA:
-        exchange = await peer.receive(ServerKeyExchange)
+    staple, after = await receive_status(peer, hello, suite)
+    exchange, possession, request = None, None, None
+    if isinstance(after, ServerKeyExchange):
+        exchange = after
         possession = check_exchange(peer, offer, hello, leaf, exchange)
-    request = None
-    next_message = await peer.receive(CertificateRequest12, ServerHelloDone)
-    if isinstance(next_message, CertificateRequest12):
-        request = next_message
+        after = await peer.receive(CertificateRequest12, ServerHelloDone)
+    if isinstance(after, CertificateRequest12):
+        request = after
         await peer.receive(ServerHelloDone)
     peer.flight_ends()
-    identity = await identify(peer, config, config.trust, Role.SERVER, offer.name)
+    identity = await identify_server(peer, config, offer.name, (staple,))
 
     answer = show_certificate(peer, offer, request)
     premaster = exchange_keys(peer, offer, leaf, exchange)
@@ -117,6 +117,28 @@ def check_key(suite: Suite, leaf: Certificate) -> None:
     require(leaf.key_kind in suite.key_exchange.key_kinds, rules.CERTIFICATE_SUITE, leaf.key_description)
     encrypts = suite.key_exchange is KeyExchange.RSA
     require(leaf.allows_encryption or not encrypts, rules.CERTIFICATE_ENCRYPTION)
+
+
+async def receive_status(
+    peer: Peer, hello: ServerHello, suite: Suite
+) -> tuple[bytes, ServerKeyExchange | CertificateRequest12 | ServerHelloDone]:
+    """The stapled OCSP response, and the message behind it. A server that announced one may yet send none: RFC 6066 §8.
+
+    The response is empty where there is none.
+    """
+    signs, staple = suite.key_exchange is not KeyExchange.RSA, b""
+    message: CertificateStatusMessage | ServerKeyExchange | CertificateRequest12 | ServerHelloDone
+    if hello.extensions.status_request is not None:
+        if signs:
+            message = await peer.receive(CertificateStatusMessage, ServerKeyExchange)
+        else:
+            message = await peer.receive(CertificateStatusMessage, CertificateRequest12, ServerHelloDone)
+        if not isinstance(message, CertificateStatusMessage):
+            return staple, message
+        staple = read_staple(message)
+    if signs:
+        return staple, await peer.receive(ServerKeyExchange)
+    return staple, await peer.receive(CertificateRequest12, ServerHelloDone)
 
 
 def resumes(offer: Offer, hello: ServerHello) -> bool:
@@ -256,5 +278,6 @@ _HELLO_EXTENSIONS = frozenset(
         ExtensionType.RECORD_SIZE_LIMIT,
         ExtensionType.RENEGOTIATION_INFO,
         ExtensionType.SESSION_TICKET,
+        ExtensionType.STATUS_REQUEST,
     )
 )

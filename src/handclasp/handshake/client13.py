@@ -10,13 +10,12 @@ from ..channel.schedule import Early, Handshake, Main, TrafficSecret
 from ..config import ClientConfig
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, Suite
-from ..identity.trust import Role
 from ..limits import MAX_PLAINTEXT
 from ..rules import require
 from ..sessions.session import Session
 from ..trace import Epoch, Subject
 from ..wire.codec import ExtensionBlock
-from ..wire.extensions import CertificateEntryExtensions
+from ..wire.extensions import CertificateEntryExtensions, CertificateStatus, CertificateStatusRequest, Empty
 from ..wire.messages import (
     Certificate,
     CertificateEntry,
@@ -28,8 +27,8 @@ from ..wire.messages import (
     HelloRetryRequest,
     ServerHello,
 )
-from ..wire.names import ExtensionType, MaxFragmentLength, TLSVersion
-from .authenticate import check_signed, identify, present
+from ..wire.names import CertificateStatusType, ExtensionType, MaxFragmentLength, TLSVersion
+from .authenticate import check_signed, identify_server, present, read_staple, staple_for
 from .negotiate import Answer, choose_client_credential, picked
 from .offer import Offer
 from .proofs import (
@@ -265,13 +264,14 @@ async def authenticate_server(peer: Peer, offer: Offer, message: Certificate) ->
     require(message.certificate_list, rules.CERTIFICATE_EMPTY)
     for entry in message.certificate_list:
         check_solicited(offer, entry.extensions, _CERTIFICATE_EXTENSIONS)
+    staples = [read_staple(entry.extensions.status_request) for entry in message.certificate_list]
     leaf = present(peer, config, [entry.cert_data for entry in message.certificate_list])
     content = signed_content(SERVER_CONTEXT, peer.transcript.hash())
     verify = await peer.receive(CertificateVerify)
     ours = tuple(config.signature_schemes)
     possession = check_signed(leaf, verify.algorithm, verify.signature, content, ours, TLSVersion.TLS_1_3)
     peer.note(Subject.SIGNATURE_SCHEME, verify.algorithm, f"what the server's {leaf.key_description} key can do")
-    return await identify(peer, config, config.trust, Role.SERVER, offer.name), possession
+    return await identify_server(peer, config, offer.name, staples), possession
 
 
 async def authenticate_client(peer: Peer, config: ClientConfig, request: CertificateRequest) -> None:
@@ -292,13 +292,17 @@ async def authenticate_client(peer: Peer, config: ClientConfig, request: Certifi
         return
     peer.note(Subject.CLIENT_CREDENTIAL, choice.value.credential.leaf, choice.why)
     peer.note(Subject.CLIENT_SIGNATURE_SCHEME, choice.value.scheme, choice.why)
-    await prove(peer, choice.value, CLIENT_CONTEXT)
+    await prove(peer, choice.value, CLIENT_CONTEXT, request.extensions.status_request)
 
 
-async def prove(peer: Peer, answer: Answer, context: bytes) -> None:
-    """Send a certificate and the proof that we own its key; the same for both roles."""
-    chain = tuple(CertificateEntry(c.der, CertificateEntryExtensions()) for c in answer.credential.chain)
-    peer.send(Certificate(b"", chain))
+async def prove(peer: Peer, answer: Answer, context: bytes, asked: CertificateStatusRequest | Empty | None) -> None:
+    """Send a certificate and the proof that we own its key; the same for both roles. `asked` is for a staple."""
+    staple = await staple_for(peer, answer.credential, asked)
+    status = None if staple is None else CertificateStatus(CertificateStatusType.OCSP, staple)
+    first, *others = (c.der for c in answer.credential.chain)
+    chain = [CertificateEntry(first, CertificateEntryExtensions(status_request=status))]
+    chain += [CertificateEntry(der, CertificateEntryExtensions()) for der in others]
+    peer.send(Certificate(b"", tuple(chain)))
     content = signed_content(context, peer.transcript.hash())
     signature = await peer.ask(Sign(answer.credential, answer.scheme, content))
     peer.send(CertificateVerify(answer.scheme, signature))

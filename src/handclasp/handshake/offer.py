@@ -12,11 +12,13 @@ from ..crypto.groups import KeyPair
 from ..crypto.signatures import CERTIFICATE_ONLY
 from ..crypto.suites import SUITES
 from ..identity.names import PeerName
+from ..identity.revocation.policy import Revocation
 from ..rules import require
 from ..sessions.cache import ClientSession
-from ..wire.extensions import EMPTY, ClientHelloExtensions, Empty, KeyShareEntry, ServerName
+from ..wire.extensions import EMPTY, CertificateStatusRequest, ClientHelloExtensions, Empty, KeyShareEntry, ServerName
 from ..wire.messages import ClientHello, HelloRetryRequest
 from ..wire.names import (
+    CertificateStatusType,
     CipherSuite,
     ExtensionType,
     NamedGroup,
@@ -131,6 +133,7 @@ def _extensions(
     return ClientHelloExtensions(
         server_name=sni,
         max_fragment_length=config.max_fragment_length,
+        status_request=_OCSP if Revocation.of(config.revocation).asks_for_staples else None,
         supported_groups=tuple(config.groups),
         signature_algorithms=tuple(config.signature_schemes) + CERTIFICATE_ONLY,
         alpn=tuple(protocol.encode("latin-1") for protocol in config.alpn) or None,
@@ -141,6 +144,10 @@ def _extensions(
         early_data=EMPTY if early else None,
         **_older_extensions(config, session),
     )
+
+
+_OCSP = CertificateStatusRequest(CertificateStatusType.OCSP, b"", b"")
+"""Any response of any responder that the CA trusts will do (RFC 6066 §8)."""
 
 
 def _modes(config: ClientConfig) -> tuple[PskKeyExchangeMode, ...]:

@@ -15,6 +15,7 @@ from ..config import ClientConfig, Config, ServerConfig
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, Suite
 from ..identity.names import PeerName
+from ..identity.revocation.policy import Revocation
 from ..identity.trust import VerifiedPeer, Verifier
 from ..rules import require
 from ..sessions.cache import ClientSession
@@ -31,7 +32,7 @@ FOUND = (Session, NoneType)
 
 def client_policy(config: ClientConfig) -> bytes | None:
     """What a client demands of its server, as a fingerprint; None where its verifier has none: nothing is kept then."""
-    return _fingerprint(b"client", config.trust)
+    return _fingerprint(b"client", config.trust, Revocation.of(config.revocation))
 
 
 def server_policy(config: ServerConfig) -> bytes | None:
@@ -39,12 +40,15 @@ def server_policy(config: ServerConfig) -> bytes | None:
     if config.client_auth is None:
         return hashlib.sha256(b"server, anonymous clients").digest()
     asked = b"required" if config.client_auth.required else b"optional"
-    return _fingerprint(b"server " + asked, config.client_auth.verify)
+    revocation = Revocation.of(config.client_auth.revocation)
+    return _fingerprint(b"server " + asked, config.client_auth.verify, revocation)
 
 
-def _fingerprint(who: bytes, verifier: Verifier) -> bytes | None:
+def _fingerprint(who: bytes, verifier: Verifier, revocation: Revocation) -> bytes | None:
     told = getattr(verifier, "fingerprint", None)
-    return hashlib.sha256(who + b"\0" + told).digest() if isinstance(told, bytes) else None
+    if not isinstance(told, bytes):
+        return None
+    return hashlib.sha256(who + b"\0" + revocation.fingerprint + told).digest()
 
 
 # --- the client's side ------------------------------------------------------------------------------------------------

@@ -22,6 +22,9 @@ from ..config import ServerConfig
 from ..errors import CallbackError, TLSError
 from ..identity.certificates import Certificate
 from ..identity.credentials import Credential, Signer
+from ..identity.revocation.ocsp import MAX_RESPONSE
+from ..identity.revocation.policy import Checked, Revocation
+from ..identity.revocation.staples import StapleSource
 from ..identity.trust import PresentedChain, VerifiedPeer, Verifier
 from ..keylog import KeyLog, key_log_line
 from ..rules import MESSAGE_UNEXPECTED, PeerFault
@@ -34,6 +37,7 @@ from ..wire.records import ChangeCipherSpec
 T = TypeVar("T")
 A = TypeVar("A", bound=HandshakeMessage)
 B = TypeVar("B", bound=HandshakeMessage)
+C = TypeVar("C", bound=HandshakeMessage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,46 @@ class VerifyPeer(Question[VerifiedPeer]):
     def check(self, value: object) -> VerifiedPeer:
         if not isinstance(value, VerifiedPeer) or value.chain[:1] != self.presented.chain[:1]:
             raise CallbackError(f"the verifier returned {type(value).__name__}, not a verdict on this certificate")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRevocation(Question[Checked]):
+    """Do those who issued these certificates still stand by them?"""
+
+    policy: Revocation = field(repr=False)
+    presented: PresentedChain
+    verified: VerifiedPeer
+
+    @property
+    def blocking(self) -> bool:
+        return blocks(self.policy)
+
+    def answer(self) -> Checked | Awaitable[Checked]:
+        return self.policy.check(self.presented, self.verified)
+
+    def check(self, value: object) -> Checked:
+        if not isinstance(value, Checked):
+            raise CallbackError(f"the revocation policy returned {type(value).__name__}, not a verdict")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class FindStaple(Question[bytes | None]):
+    """Which OCSP response goes with our certificate?"""
+
+    source: StapleSource
+
+    @property
+    def blocking(self) -> bool:
+        return blocks(self.source)
+
+    def answer(self) -> bytes | Awaitable[bytes | None] | None:
+        return self.source.staple()
+
+    def check(self, value: object) -> bytes | None:
+        if value is not None and not (isinstance(value, bytes) and 0 < len(value) <= MAX_RESPONSE):
+            raise CallbackError(f"the staple source returned {type(value).__name__}, not an OCSP response")
         return value
 
 
@@ -290,6 +334,9 @@ class Peer:
 
     @overload
     async def receive(self, first: type[A], second: type[B], /) -> A | B: ...
+
+    @overload
+    async def receive(self, first: type[A], second: type[B], third: type[C], /) -> A | B | C: ...
 
     async def receive(self, *types: type[HandshakeMessage]) -> HandshakeMessage:
         """The next handshake message, which has to be one of these. The only place where a message can arrive."""

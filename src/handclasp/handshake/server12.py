@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import NoneType
 
@@ -14,7 +14,6 @@ from ..crypto.groups import KeyPair
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, KeyExchange, Suite
 from ..crypto.transport import PREMASTER_SIZE, settle_premaster
-from ..identity.trust import Role
 from ..rules import require
 from ..sessions.session import Session
 from ..trace import Subject
@@ -25,6 +24,7 @@ from ..wire.messages12 import (
     ECDH_PARAMS,
     Certificate12,
     CertificateRequest12,
+    CertificateStatusMessage,
     ClientECDH,
     ClientEncryptedSecret,
     NewSessionTicket12,
@@ -32,8 +32,8 @@ from ..wire.messages12 import (
     ServerHelloDone,
     ServerKeyExchange,
 )
-from ..wire.names import CipherSuite, ClientCertificateType, ECCurveType, TLSVersion
-from .authenticate import check_signed, identify, present
+from ..wire.names import CertificateStatusType, CipherSuite, ClientCertificateType, ECCurveType, TLSVersion
+from .authenticate import check_signed, identify_client, present, staple_for
 from .client12 import agree, receive_change, send_change
 from .negotiate import Answer12, choose_answer12, choose_protocol, schemes12
 from .proofs import Anonymous, Established, Identity, Possession, check_finished
@@ -65,10 +65,15 @@ async def server12(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
         return await resume(peer, config, hello, session)
     plan = decide(peer, config, hello, name)
     suite, credential = plan.answer.suite, plan.answer.credential
+    staple = await staple_for(peer, credential, hello.extensions.status_request)
+    if staple is not None:
+        plan = announce_staple(plan)
     transcript.keep()
     transcript.begin(suite.hash)
     peer.send(plan.hello)
     peer.send(Certificate12(tuple(certificate.der for certificate in credential.chain)))
+    if staple is not None:
+        peer.send(CertificateStatusMessage(CertificateStatusType.OCSP, staple))
     pair = await offer_share(peer, plan, hello)
     if config.client_auth is not None:
         peer.send(certificate_request(config))
@@ -130,6 +135,12 @@ def decide(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | Non
     session_id = config.entropy.random(32) if kept else b""
     settled = protocol.value if protocol else ""
     return Plan12(config, answer, server_hello(peer, config, hello, answer.suite, settled, ticket, session_id))
+
+
+def announce_staple(plan: Plan12) -> Plan12:
+    """The ServerHello says that a CertificateStatus follows, RFC 6066 §8."""
+    extensions = replace(plan.hello.extensions, status_request=EMPTY, order=())
+    return replace(plan, hello=replace(plan.hello, extensions=extensions))
 
 
 def server_hello(
@@ -265,5 +276,5 @@ async def authenticate_client(
     ours = schemes12(config.signature_schemes)
     possession = check_signed(leaf, verify.algorithm, verify.signature, content, ours, TLSVersion.TLS_1_2)
     peer.note(Subject.CLIENT_SIGNATURE_SCHEME, verify.algorithm, f"what the client's {leaf.key_description} key can do")
-    identity = await identify(peer, config, config.client_auth.verify, Role.CLIENT, None)
+    identity = await identify_client(peer, config, config.client_auth)
     return identity, possession

@@ -12,7 +12,7 @@ from ..crypto.groups import respond
 from ..crypto.secret import Secret
 from ..crypto.signatures import CERTIFICATE_ONLY
 from ..crypto.suites import Suite
-from ..identity.trust import Role
+from ..identity.revocation.policy import Revocation
 from ..limits import MAX_PLAINTEXT
 from ..rules import require
 from ..trace import Epoch, Subject
@@ -37,7 +37,7 @@ from ..wire.messages import (
     ServerHello,
 )
 from ..wire.names import ExtensionType, MaxFragmentLength, NamedGroup, PskKeyExchangeMode, TLSVersion
-from .authenticate import check_signed, identify, present
+from .authenticate import check_signed, identify_client, present, read_staple
 from .client13 import open_application_keys, open_handshake_keys, prove
 from .early import accept_early_data, read_early_data
 from .negotiate import Answer, choose_credential, choose_group, choose_protocol, choose_suite
@@ -114,7 +114,7 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
 
     peer.send(EncryptedExtensions(encrypted_extensions(peer, plan, hello, name, early_data=sooner is not None)))
     if answer is not None:
-        await show_certificate(peer, config, answer)
+        await show_certificate(peer, config, hello, answer)
     peer.send(Finished(ours.finished(transcript.hash())))
     hashed = transcript.hash()
     peer.write_with(open_application_keys(peer, main, hashed), Epoch.APPLICATION)
@@ -317,19 +317,22 @@ def agreed_sizes(
     return None, fragment
 
 
-async def show_certificate(peer: Peer, config: ServerConfig, answer: Answer) -> None:
+async def show_certificate(peer: Peer, config: ServerConfig, hello: ClientHello, answer: Answer) -> None:
     """Ask for the client's, where we want one; show ours."""
     if config.client_auth is not None:
         peer.send(certificate_request(config))
-    await prove(peer, answer, SERVER_CONTEXT)
+    await prove(peer, answer, SERVER_CONTEXT, hello.extensions.status_request)
 
 
 def certificate_request(config: ServerConfig) -> CertificateRequest:
     """RFC 8446 §4.3.2."""
-    authorities = tuple(config.client_auth.authorities) if config.client_auth is not None else ()
+    asked = config.client_auth
+    authorities = tuple(asked.authorities) if asked is not None else ()
+    stapled = asked is not None and Revocation.of(asked.revocation).asks_for_staples
     return CertificateRequest(
         b"",
         CertificateRequestExtensions(
+            status_request=EMPTY if stapled else None,
             signature_algorithms=tuple(config.signature_schemes) + CERTIFICATE_ONLY,
             certificate_authorities=authorities or None,
         ),
@@ -344,9 +347,12 @@ async def authenticate_client(
         return Anonymous(), Anonymous()
     message = await peer.receive(Certificate)
     require(message.certificate_request_context == b"", rules.CERTIFICATE_CONTEXT)
+    solicited = (
+        {ExtensionType.STATUS_REQUEST} if Revocation.of(config.client_auth.revocation).asks_for_staples else set()
+    )
     for entry in message.certificate_list:
-        # our CertificateRequest asks for nothing that an entry could answer
-        require(not entry.extensions.order, rules.EXTENSION_UNSOLICITED, str(entry.extensions.order[:1]))
+        require(solicited.issuperset(entry.extensions.order), rules.EXTENSION_UNSOLICITED, str(entry.extensions.order))
+    staples = [read_staple(entry.extensions.status_request) for entry in message.certificate_list]
     if not message.certificate_list:
         require(not config.client_auth.required, rules.CERTIFICATE_REQUIRED)
         return Anonymous(), Anonymous()
@@ -356,4 +362,4 @@ async def authenticate_client(
     ours = tuple(config.signature_schemes)
     possession = check_signed(leaf, verify.algorithm, verify.signature, content, ours, TLSVersion.TLS_1_3)
     peer.note(Subject.CLIENT_SIGNATURE_SCHEME, verify.algorithm, f"what the client's {leaf.key_description} key can do")
-    return await identify(peer, config, config.client_auth.verify, Role.CLIENT, None), possession
+    return await identify_client(peer, config, config.client_auth, staples), possession

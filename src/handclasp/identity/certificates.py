@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Final, TypeVar
 
 import cryptography.x509 as pyca
@@ -71,12 +72,20 @@ class Certificate:
     """keyUsage is absent or has keyEncipherment."""
     allows_issuing: bool
     """keyUsage is absent or has keyCertSign."""
+    allows_crls: bool
+    """keyUsage is absent or has cRLSign."""
     purposes: tuple[str, ...] | None
     """extKeyUsage as dotted object identifiers (RFC 5280 §4.2.1.12); None when absent: any purpose."""
     critical: frozenset[str]
     """Which extensions are critical, as dotted object identifiers (RFC 5280 §4.2)."""
     issuer_urls: tuple[str, ...]
     """Where the issuer's certificate can be fetched (RFC 5280 §4.2.2.1); never fetched by a verifier here."""
+    ocsp_urls: tuple[str, ...]
+    """Where its issuer answers for it (RFC 5280 §4.2.2.1, RFC 6960 §3.1); in the certificate's order."""
+    crl_urls: tuple[str, ...]
+    """Where its issuer's revocation lists are (RFC 5280 §4.2.1.13): URLs that stand for a whole list."""
+    must_staple: bool
+    """TLSFeature names status_request: no server shows this certificate without an OCSP response (RFC 7633 §4.2.3)."""
     has_san: bool
     """subjectAltName is present."""
     constraints: pyca.NameConstraints | None
@@ -210,6 +219,7 @@ def _collect(der: bytes) -> Certificate:
     basic = _extension(extensions, pyca.BasicConstraints)
     usage = _extension(extensions, pyca.KeyUsage)
     extended = _extension(extensions, pyca.ExtendedKeyUsage)
+    access = _extension(extensions, pyca.AuthorityInformationAccess)
     key = _read_key(x509)
     return Certificate(
         der=bytes(der),
@@ -233,9 +243,13 @@ def _collect(der: bytes) -> Certificate:
         allows_signing=usage is None or usage.digital_signature,
         allows_encryption=usage is None or usage.key_encipherment,
         allows_issuing=usage is None or usage.key_cert_sign,
+        allows_crls=usage is None or usage.crl_sign,
         purposes=None if extended is None else tuple(oid.dotted_string for oid in extended),
         critical=frozenset(extension.oid.dotted_string for extension in x509.extensions if extension.critical),
-        issuer_urls=_issuer_urls(_extension(extensions, pyca.AuthorityInformationAccess)),
+        issuer_urls=_access_urls(access, AuthorityInformationAccessOID.CA_ISSUERS),
+        ocsp_urls=_access_urls(access, AuthorityInformationAccessOID.OCSP),
+        crl_urls=_crl_urls(_extension(extensions, pyca.CRLDistributionPoints)),
+        must_staple=pyca.TLSFeatureType.status_request in (_extension(extensions, pyca.TLSFeature) or ()),
         has_san=san is not None,
         constraints=_extension(extensions, pyca.NameConstraints),
     )
@@ -293,14 +307,19 @@ def _names(san: pyca.SubjectAlternativeName) -> tuple[str, ...]:
     )
 
 
-def _issuer_urls(access: pyca.AuthorityInformationAccess | None) -> tuple[str, ...]:
-    found = [
-        printable(entry.access_location.value)
-        for entry in access or ()
-        if entry.access_method == AuthorityInformationAccessOID.CA_ISSUERS
-        and isinstance(entry.access_location, pyca.UniformResourceIdentifier)
-    ]
-    return tuple(found[:_MOST_URLS])
+def _access_urls(access: pyca.AuthorityInformationAccess | None, method: pyca.ObjectIdentifier) -> tuple[str, ...]:
+    return _urls(entry.access_location for entry in access or () if entry.access_method == method)
+
+
+def _crl_urls(points: pyca.CRLDistributionPoints | None) -> tuple[str, ...]:
+    """A list that covers only some reasons, or that another CA signs, says nothing certain of this certificate."""
+    whole = (point for point in points or () if point.reasons is None and point.crl_issuer is None)
+    return _urls(name for point in whole for name in point.full_name or ())
+
+
+def _urls(names: Iterable[pyca.GeneralName]) -> tuple[str, ...]:
+    found = (printable(name.value) for name in names if isinstance(name, pyca.UniformResourceIdentifier))
+    return tuple(islice(found, _MOST_URLS))
 
 
 _E = TypeVar("_E", bound=pyca.ExtensionType)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn, Protocol, runtime_checkable
@@ -23,6 +23,7 @@ from ..wire.names import SignatureScheme
 from .certificates import Certificate, certificates_from
 from .names import any_matches, peer_name
 from .pem import blocks, is_pem
+from .revocation.staples import FixedStaple, StapleSource
 
 
 @runtime_checkable
@@ -54,6 +55,8 @@ class Credential:
 
     chain: tuple[Certificate, ...]
     signer: Signer = field(repr=False)
+    staples: StapleSource | None = field(default=None, repr=False, compare=False)
+    """Where the OCSP response for the leaf comes from; None: none is stapled."""
 
     def __post_init__(self) -> None:
         _check_chain(self.chain)
@@ -113,6 +116,14 @@ class Credential:
                 remedy="use an EC key on P-256, P-384 or P-521, an RSA key, or Ed25519",
             )
         return cls(_chain_of(chain), _LocalSigner(key))
+
+    def with_staple(self, source: StapleSource | bytes) -> Credential:
+        """The same with OCSP responses to staple: from a source, or one in DER. Raises ConfigError for neither."""
+        if isinstance(source, bytes):
+            source = FixedStaple(source)
+        if not isinstance(source, StapleSource):
+            raise ConfigError("a staple source has a method staple()", remedy="see handclasp.OCSPStapler")
+        return replace(self, staples=source)
 
     @property
     def leaf(self) -> Certificate:

@@ -1,0 +1,158 @@
+"""Fetching over plain HTTP what certificates point at: OCSP responses and revocation lists (RFC 6960 §A.1, RFC 5280).
+
+Below the rooms that use it, because it uses none of them: a function that a policy holds and that can be replaced. What
+it fetches is signed, so nothing is lost by fetching it in the clear; over HTTPS it would need a checked certificate to
+check a certificate. The addresses come out of certificates, so it does as little as possible for them: one scheme, no
+credentials, no cookies, no proxies, few redirects, a bounded answer, one deadline for all of it. It does go to private
+addresses, where private CAs have their servers.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+
+class Fetch(Protocol):
+    """Gets what is at a URL; `fetch` is the usual one."""
+
+    def __call__(
+        self, url: str, *, body: bytes | None, content_type: str | None, limit: int, timeout: float
+    ) -> bytes | Awaitable[bytes]:
+        """GET, or POST where there is a body. At most `limit` bytes, within `timeout` seconds, or any exception.
+
+        An `async def` is awaited where the connection is driven; any other function is called where it may block.
+        """
+        ...
+
+
+def fetch(url: str, *, body: bytes | None = None, content_type: str | None = None, limit: int, timeout: float) -> bytes:
+    """What is at an http URL: GET, or POST where there is a body.
+
+    `timeout` bounds all of it, in seconds, but for the system's own name resolution, which cannot be stopped. Raises
+    ValueError for a URL that is not plain http, and OSError for whatever goes wrong on the way, a late answer and one
+    of more than `limit` bytes included.
+    """
+    left = countdown(timeout)
+    for _ in range(_MOST_REDIRECTS + 1):
+        found = _ask(_target(url), body, content_type, limit, left)
+        if isinstance(found, bytes):
+            return found
+        url = urljoin(url, found.location)
+    raise OSError("too many redirects")
+
+
+def countdown(seconds: float) -> Callable[[], float]:
+    """A function that says how many seconds are left. It raises TimeoutError when none are."""
+    ends = time.monotonic() + seconds
+
+    def left() -> float:
+        remaining = ends - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("no answer in time")
+        return remaining
+
+    return left
+
+
+class _Elsewhere:
+    """A redirect."""
+
+    __slots__ = ("location",)
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+
+def _target(url: str) -> SplitResult:
+    if not (url.isascii() and url.isprintable()) or " " in url or len(url) > _LONGEST_URL:
+        raise ValueError("the URL is not one")
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("only plain http:// URLs without credentials are fetched")
+    if parts.port == 0:
+        raise ValueError("port 0 cannot be dialled")
+    return parts
+
+
+def _ask(
+    target: SplitResult, body: bytes | None, content_type: str | None, limit: int, left: Callable[[], float]
+) -> bytes | _Elsewhere:
+    # Only a connection that asks its CA needs this module, and it is not a small one.
+    from http.client import HTTPConnection, HTTPException
+
+    class Connection(HTTPConnection):
+        """Over a socket that keeps the deadline."""
+
+        def connect(self) -> None:
+            self.sock = _dial((self.host, self.port), left)
+
+    connection = Connection(str(target.hostname), target.port or 80)
+    headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+    if content_type is not None:
+        headers["Content-Type"] = content_type
+    path = (target.path or "/") + (f"?{target.query}" if target.query else "")
+    try:
+        connection.request("GET" if body is None else "POST", path, body, headers)
+        with connection.getresponse() as response:
+            location = response.headers.get("Location")
+            if response.status in _REDIRECTS and location:
+                return _Elsewhere(location)
+            if response.status != HTTPStatus.OK:
+                raise OSError(f"the server answered {response.status}")
+            data = response.read(limit + 1)
+            if len(data) > limit:
+                raise OSError(f"the answer is longer than {limit} bytes")
+            if response.length:
+                raise OSError("the answer was cut short")
+            return data
+    except HTTPException as error:
+        raise OSError(f"the answer is not HTTP: {type(error).__name__}") from None
+    finally:
+        connection.close()
+
+
+class _Hurried(socket.socket):
+    """A socket whose every wait ends with the same deadline: a trickle of bytes does not extend it."""
+
+    left: Callable[[], float]
+
+    def recv_into(self, *arguments: Any) -> int:
+        self.settimeout(self.left())
+        return super().recv_into(*arguments)
+
+    def sendall(self, *arguments: Any) -> None:
+        self.settimeout(self.left())
+        super().sendall(*arguments)
+
+
+def _dial(address: tuple[str, int], left: Callable[[], float]) -> socket.socket:
+    failure = OSError("this name has no address")
+    for family, kind, protocol, _, place in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        sock = _Hurried(family, kind, protocol)
+        sock.left = left
+        try:
+            sock.settimeout(left())
+            sock.connect(place)
+        except OSError as error:
+            failure = error
+            sock.close()
+            continue
+        return sock
+    raise failure
+
+
+_REDIRECTS: Final = frozenset(
+    {
+        HTTPStatus.MOVED_PERMANENTLY,
+        HTTPStatus.FOUND,
+        HTTPStatus.TEMPORARY_REDIRECT,
+        HTTPStatus.PERMANENT_REDIRECT,
+    }
+)
+_MOST_REDIRECTS: Final = 2
+_LONGEST_URL: Final = 2048
