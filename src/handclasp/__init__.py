@@ -25,12 +25,18 @@ from .errors import (
     TruncatedError,
 )
 from .events import Asked, Closed, ConnectionInfo, Data, EarlyDataReceived, HandshakeComplete
+from .fetching import Fetch, fetch
 from .handshake.script import EarlyDataRejected, KeysExpired, TicketReceived
 from .identity.certificates import Certificate
 from .identity.credentials import Credential, Signer
 from .identity.names import PeerName
+from .identity.revocation.cache import AnswerCache
+from .identity.revocation.finding import Evidence
+from .identity.revocation.policy import Checked, Mode, Revocation
+from .identity.revocation.staples import StapleSource
 from .identity.trust import PresentedChain, Role, TrustStore, VerifiedPeer, Verifier
 from .io.blocking import Listener, TLSSocket, connect, listen, wrap
+from .io.stapler import OCSPStapler
 from .keylog import KeyLogFile
 from .limits import Limits
 from .sessions.cache import ClientSessions, ServerSessions
@@ -42,10 +48,12 @@ from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureSch
 __all__ = [
     "Alert",
     "AlertReceived",
+    "AnswerCache",
     "Asked",
     "CallbackError",
     "Certificate",
     "CertificateError",
+    "Checked",
     "CipherSuite",
     "ClientAuth",
     "ClientConfig",
@@ -61,7 +69,9 @@ __all__ = [
     "EarlyData",
     "EarlyDataReceived",
     "EarlyDataRejected",
+    "Evidence",
     "ExternalPsk",
+    "Fetch",
     "HandshakeComplete",
     "HandshakeError",
     "HandshakeTimeout",
@@ -71,19 +81,23 @@ __all__ = [
     "Limits",
     "Listener",
     "MaxFragmentLength",
+    "Mode",
     "NamedGroup",
     "NegotiationError",
     "NotEstablished",
+    "OCSPStapler",
     "PadTo",
     "PeerName",
     "PeerNotTLS",
     "PresentedChain",
+    "Revocation",
     "Role",
     "ServerConfig",
     "ServerConnection",
     "ServerSessions",
     "SignatureScheme",
     "Signer",
+    "StapleSource",
     "Subject",
     "TLSError",
     "TLSSocket",
@@ -96,6 +110,7 @@ __all__ = [
     "VerifiedPeer",
     "Verifier",
     "connect",
+    "fetch",
     "listen",
     "wrap",
 ]

@@ -18,6 +18,7 @@ from ..crypto.suites import SAFE_SUITES
 from ..errors import CertificateError, ConfigError, TLSError
 from ..identity.certificates import Certificate
 from ..identity.credentials import Credential
+from ..identity.revocation.policy import Revocation
 from ..identity.trust import TrustStore
 from ..io.blocking import TLSSocket, wrap
 from ..keylog import KeyLogFile
@@ -45,6 +46,9 @@ VERDICT = 0.5
 QUICK_VERDICT = 0.1
 """The least wait: on a near network the server's own work takes longer than the way."""
 
+_ASKING = 5.0
+"""Longest time, in seconds, for the CA's servers to answer; never more than half of what the handshake has."""
+
 
 def configure(parser: Parser) -> None:
     parser.description = "One handshake, verified as a browser would, then a clean close."
@@ -56,6 +60,7 @@ def configure(parser: Parser) -> None:
     add("--bytes", action="store_true", help="the same, and every field of every message")
     add("--get", metavar="PATH", help="send one HTTP request; print the status and the headers")
     rare("--talk", action="store_true", help="relay standard input and output")
+    add("--ask-ca", action="store_true", help="ask the CA's own servers whether it has revoked the certificate")
     add("--ca", metavar="FILE", action="append", default=[], help="trust these roots too (repeatable)")
     rare("--only-ca", metavar="FILE", action="append", default=[], help="trust these roots only (repeatable)")
     add("--cert", metavar="FILE", help="our certificate chain, for a server that asks")
@@ -256,6 +261,8 @@ def _config(arguments: argparse.Namespace, problems: Terminal) -> ClientConfig:
     if arguments.talk and (arguments.json or arguments.get is not None):
         raise ConfigError("--talk needs standard output for itself", remedy="leave out --json and --get")
     credentials = [Credential.from_files(arguments.cert, arguments.key)] if arguments.cert else []
+    if arguments.ask_ca and arguments.insecure:
+        raise ConfigError("a certificate that is not checked has no CA to ask", remedy="leave out --insecure")
     if arguments.key and not arguments.cert:
         raise ConfigError("--key is the key of a certificate", remedy="give the certificate too: --cert FILE")
     lists = {
@@ -269,6 +276,7 @@ def _config(arguments: argparse.Namespace, problems: Terminal) -> ClientConfig:
         credentials=credentials,
         alpn=_protocols(arguments),
         keylog=_keylog(arguments, problems),
+        revocation=Revocation("soft", timeout=min(arguments.timeout / 2, _ASKING)) if arguments.ask_ca else "staple",
     ).replace(**{name: values for name, values in lists.items() if values})
     if not arguments.insecure:
         return config

@@ -349,6 +349,10 @@ _LABELS = {
     "key": "key",
     "permitted": "CA may sign",
     "reason": "reason",
+    "revoked_at": "since",
+    "said_by": "says",
+    "stapled": "it",
+    "tried": "tried",
     "also": "also wrong",
 }
 
@@ -362,7 +366,7 @@ def _certificate(error: CertificateError, attempt: Attempt) -> Problem:
         facts["looked_in"] = f"{facts.get('looked_in', '')} ({count(int(facts['roots']), 'root')})"
     if "asked" in facts and _sent_name(attempt):
         facts["asked"] += " (sent as SNI)"
-    for name in {"not_before", "not_after", "now"} & facts.keys():
+    for name in {"not_before", "not_after", "now", "revoked_at"} & facts.keys():
         facts[name] = moment(datetime.fromisoformat(facts[name]))
     for name in ("ca", "issuer"):
         if name in facts:

@@ -361,6 +361,37 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
         client=("if you did not expect this, stop here",),
         server=("check that the key belongs to the certificate",),
     ),
+    "cert.revoked": Entry(
+        exit=CERTIFICATE,
+        headline="the CA has withdrawn this certificate",
+        why="Its key may be in other hands, or it was replaced. Whoever shows it now may not be who it says.",
+        client=("do not go on; tell the owner of {name}",),
+        server=("get a new certificate, with a new key",),
+    ),
+    "cert.revocation-unknown": Entry(
+        exit=CERTIFICATE,
+        headline="nobody says whether the CA still stands by this certificate",
+        why="The CA's servers cannot be reached from here, or do not answer as they should.",
+        client=("let this machine reach the CA's servers over plain HTTP",),
+    ),
+    "cert.staple-missing": Entry(
+        exit=CERTIFICATE,
+        headline="the certificate demands a stapled OCSP response, and the server sent none",
+        why="Its owner asked the CA for that (must-staple), so that a stolen key is useless once it is revoked.",
+        server=("turn OCSP stapling on, and check that the server reaches its CA's responder",),
+    ),
+    "cert.staple-invalid": Entry(
+        exit=CERTIFICATE,
+        headline="the OCSP response that the server stapled does not count",
+        why="It is damaged, another certificate's, or not signed by the CA.",
+        server=("restart the stapling of the server, and check that its clock is right",),
+    ),
+    "cert.staple-stale": Entry(
+        exit=CERTIFICATE,
+        headline="the OCSP response that the server stapled is out of date",
+        why="The server has not fetched a new one in time.",
+        server=("check that the server reaches its CA's responder",),
+    ),
     "cert.untrusted": Entry(
         exit=CERTIFICATE,
         headline="this certificate cannot be trusted",

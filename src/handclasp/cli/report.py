@@ -10,6 +10,8 @@ from ..config import ClientConfig
 from ..crypto.groups import POST_QUANTUM
 from ..events import ConnectionInfo
 from ..identity.certificates import Certificate
+from ..identity.revocation.finding import Evidence
+from ..identity.revocation.policy import Revocation
 from ..trace import Chosen, Direction, Epoch, MessageMoved, Subject
 from ..wire.messages import ServerHello
 from ..wire.names import TLSVersion
@@ -88,6 +90,7 @@ def _facts(outcome: Outcome, info: ConnectionInfo) -> list[tuple[str, str]]:
     ]
     if offered:
         facts.append(("application", f"{info.alpn or 'the server chose none'} (offered {offered})"))
+    facts += _revocation(outcome, info)
     if info.certificate is not None:
         facts.append(("we showed", f"{called(info.certificate)}, {left(info.certificate, outcome.config.clock())}"))
     elif any(chosen.subject is Subject.CLIENT_CREDENTIAL for chosen in info.choices):
@@ -95,9 +98,18 @@ def _facts(outcome: Outcome, info: ConnectionInfo) -> list[tuple[str, str]]:
     return facts
 
 
+def _revocation(outcome: Outcome, info: ConnectionInfo) -> list[tuple[str, str]]:
+    """What the CA says, where it was asked or the server brought its word along."""
+    asked = Revocation.of(outcome.config.revocation).asks_the_ca
+    if info.revocation in (None, Evidence.NONE) and not asked:
+        return []
+    return [("asked the CA" if asked else "the CA says", info.why(Subject.REVOCATION))]
+
+
 def _reason(chosen: Chosen) -> tuple[str, str]:
     label = chosen.subject.value.replace("_", " ").removesuffix(" scheme")
-    return label, chosen.why if chosen.subject is Subject.PEER else f"{chosen.value}: {chosen.why}"
+    plain = chosen.subject in (Subject.PEER, Subject.REVOCATION)
+    return label, chosen.why if plain else f"{chosen.value}: {chosen.why}"
 
 
 def _unchecked(outcome: Outcome, now: datetime, look: Look) -> list[str]:
@@ -132,11 +144,18 @@ def document(outcome: Outcome) -> dict[str, Any]:
         found["certificates"] = [_certificate(outcome, index, now) for index in range(len(outcome.presented))]
     if outcome.info is not None and outcome.verified:
         anchor = called(outcome.info.verified_chain[-1])
-        found["trust"] = {"anchor": anchor, "store": outcome.store, "revocation": "not-asked"}
+        found["trust"] = {"anchor": anchor, "store": outcome.store, "revocation": _spoken_by(outcome, outcome.info)}
     parts = {"dns": journey.dns, "tcp": journey.tcp, "tls": journey.tls, "total": journey.total}
     found["timing_ms"] = {name: round(seconds * 1000, 3) for name, seconds in parts.items()}
     found["messages"] = _messages(outcome)
     return found
+
+
+def _spoken_by(outcome: Outcome, info: ConnectionInfo) -> str:
+    """`staple`, `ocsp` or `crl`, where one of them said good; else whether anybody was asked."""
+    if info.revocation not in (None, Evidence.NONE):
+        return str(info.revocation.value)
+    return "no-answer" if Revocation.of(outcome.config.revocation).asks_the_ca else "not-asked"
 
 
 def _problem(problem: Problem) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ..identity.der import BIT_STRING, SEQUENCE, element
 from ..identity.names import peer_name
 from ..identity.pem import encode
 from ..identity.trust import TrustStore
+from .statements import CertId, ListOptions, ResponseOptions, Speaker, Withdrawn, make_list, make_response
 
 _CA_DAYS: Final = 3650.0
 
@@ -53,6 +54,12 @@ class LeafOptions(TypedDict, total=False):
     """CN of the subject; the first name unless said otherwise; empty for a subject without one."""
     issuer_url: str
     """Where the issuer's certificate is (authorityInformationAccess)."""
+    ocsp_url: str
+    """Where the issuer answers for it (authorityInformationAccess): see `StatusServer`."""
+    crl_url: str
+    """Where the issuer's revocation list is (cRLDistributionPoints)."""
+    must_staple: bool
+    """True: only to be shown with an OCSP response (TLSFeature)."""
 
     key_usage: Sequence[str] | None
     """keyUsage bits by the library's names, `("digital_signature",)` unless said otherwise; None leaves it out."""
@@ -82,12 +89,14 @@ class CertificateAuthority:
     `at` fixes the moment certificates are issued at, for tests of dates; otherwise it is now.
     """
 
-    __slots__ = ("_above", "_at", "_key", "certificate", "root")
+    __slots__ = ("_above", "_at", "_key", "certificate", "revoked", "root")
 
     certificate: Certificate
     """This CA's own certificate."""
     root: Certificate
     """The root at the top, which may be this CA's own."""
+    revoked: dict[int, Withdrawn]
+    """What it has taken back, by serial number."""
 
     def __init__(
         self,
@@ -104,6 +113,7 @@ class CertificateAuthority:
         self.certificate = _signed(builder.issuer_name(subject), self._key)
         self.root = self.certificate
         self._above: tuple[Certificate, ...] = ()
+        self.revoked = {}
 
     @property
     def trust(self) -> TrustStore:
@@ -127,6 +137,8 @@ class CertificateAuthority:
         rsa_bits: int = 2048,
         days: float = _CA_DAYS,
         not_before: datetime | None = None,
+        ocsp_url: str = "",
+        crl_url: str = "",
     ) -> CertificateAuthority:
         """A CA below this one.
 
@@ -134,7 +146,7 @@ class CertificateAuthority:
         `ca=False` makes a fault: a certificate that signs others without being a CA's.
         """
         below = CertificateAuthority.__new__(CertificateAuthority)
-        below._at, below.root = self._at, self.root
+        below._at, below.root, below.revoked = self._at, self.root, {}
         below._key = generate(key_kind, bits=rsa_bits)
         start = not_before or self._now() - _CA_EARLIER
         builder = _ca_builder(_subject(name), below._key, start, days, path_length, ca=ca)
@@ -142,6 +154,7 @@ class CertificateAuthority:
             builder = builder.add_extension(_extended_key_usage(purposes), critical=False)
         if permitted is not None or excluded is not None:
             builder = builder.add_extension(_constraints(permitted, excluded), critical=True)
+        builder = _with_pointers(builder, {"ocsp_url": ocsp_url, "crl_url": crl_url})
         below.certificate = _signed(self._issued_by_us(builder), self._key)
         below._above = (below.certificate, *self._above)
         return below
@@ -155,6 +168,27 @@ class CertificateAuthority:
         """The same as PEM."""
         chain, key = self._leaf(names, options)
         return PemPair(b"".join(certificate.pem() for certificate in chain), encode("PRIVATE KEY", encode_private(key)))
+
+    def revoke(
+        self, certificate: Certificate, reason: str | None = "keyCompromise", *, at: datetime | None = None
+    ) -> None:
+        """Take a certificate back, for a reason in the standard's word (RFC 5280 §5.3.1)."""
+        flag = None if reason is None else pyca.ReasonFlags(reason)
+        self.revoked[certificate.serial] = Withdrawn((at or self._now()).replace(microsecond=0), flag)
+
+    def ocsp_response(self, *certificates: Certificate, **options: Unpack[ResponseOptions]) -> bytes:
+        """What it says of certificates of its own, DER: to be stapled."""
+        about = [CertId.made(certificate, self.certificate) for certificate in certificates]
+        return make_response(about, self.revoked, self.speaker, self._now(), options)
+
+    def crl(self, **options: Unpack[ListOptions]) -> bytes:
+        """Its revocation list, DER."""
+        return make_list(self.revoked, self.speaker, self._now(), options)
+
+    @property
+    def speaker(self) -> Speaker:
+        """Itself, signing."""
+        return Speaker(self.certificate, self._key)
 
     def _leaf(self, names: Sequence[str], options: LeafOptions) -> tuple[tuple[Certificate, ...], PrivateKey]:
         kind = options.get("key_kind", KeyKind.P256)
@@ -201,12 +235,26 @@ def _leaf_builder(
     purposes = options["eku"] if "eku" in options else _PURPOSES[options.get("usage", "server")]
     if purposes is not None:
         builder = builder.add_extension(_extended_key_usage(purposes), critical=False)
-    if url := options.get("issuer_url"):
-        place = pyca.UniformResourceIdentifier(url)
-        access = pyca.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, place)
-        builder = builder.add_extension(pyca.AuthorityInformationAccess([access]), critical=False)
+    builder = _with_pointers(builder, options)
+    if options.get("must_staple"):
+        builder = builder.add_extension(pyca.TLSFeature([pyca.TLSFeatureType.status_request]), critical=False)
     for extension, critical in options.get("extensions", ()):
         builder = builder.add_extension(extension, critical=critical)
+    return builder
+
+
+def _with_pointers(builder: pyca.CertificateBuilder, options: LeafOptions) -> pyca.CertificateBuilder:
+    """The places where more is to be had."""
+    places = (
+        (AuthorityInformationAccessOID.OCSP, options.get("ocsp_url")),
+        (AuthorityInformationAccessOID.CA_ISSUERS, options.get("issuer_url")),
+    )
+    access = [pyca.AccessDescription(kind, pyca.UniformResourceIdentifier(url)) for kind, url in places if url]
+    if access:
+        builder = builder.add_extension(pyca.AuthorityInformationAccess(access), critical=False)
+    if url := options.get("crl_url"):
+        point = pyca.DistributionPoint([pyca.UniformResourceIdentifier(url)], None, None, None)
+        builder = builder.add_extension(pyca.CRLDistributionPoints([point]), critical=False)
     return builder
 
 

@@ -25,11 +25,16 @@ NONCE_SIZE: Final = 32
 """RFC 9654 §2.1."""
 
 
-def make_request(certificate: Certificate, issuer: Certificate, nonce: bytes) -> bytes:
-    """The question for a responder, DER (RFC 6960 §4.1). Raises Unusable for a certificate that cannot be named."""
+def make_request(certificate: Certificate, issuer: Certificate, nonce: bytes | None) -> bytes:
+    """The question for a responder, DER (RFC 6960 §4.1): a nonce keeps old answers out, and cached ones.
+
+    Raises Unusable for a certificate that cannot be named.
+    """
     try:
         builder = ocsp.OCSPRequestBuilder().add_certificate(certificate.x509, issuer.x509, CERT_ID_HASH)
-        return builder.add_extension(pyca.OCSPNonce(nonce), critical=False).build().public_bytes(DER)
+        if nonce is not None:
+            builder = builder.add_extension(pyca.OCSPNonce(nonce), critical=False)
+        return builder.build().public_bytes(DER)
     except Exception as error:
         raise Unusable("invalid", f"the question cannot be written: {type(error).__name__}") from None
 
