@@ -32,7 +32,7 @@ from .identity.credentials import Credential, Signer
 from .identity.names import PeerName
 from .identity.revocation.cache import AnswerCache
 from .identity.revocation.finding import Evidence
-from .identity.revocation.policy import Checked, Mode, Revocation
+from .identity.revocation.policy import Checked, Revocation
 from .identity.revocation.staples import StapleSource
 from .identity.trust import PresentedChain, Role, TrustStore, VerifiedPeer, Verifier
 from .io.blocking import Listener, TLSSocket, connect, listen, wrap
@@ -81,7 +81,6 @@ __all__ = [
     "Limits",
     "Listener",
     "MaxFragmentLength",
-    "Mode",
     "NamedGroup",
     "NegotiationError",
     "NotEstablished",

@@ -48,6 +48,7 @@ from handclasp.sessions.tickets import TicketKeys
 from handclasp.wire.extensions import (
     EMPTY,
     CertificateEntryExtensions,
+    CertificateStatus,
     KeyShareEntry,
     NewSessionTicketExtensions,
     OfferedPsks,
@@ -67,7 +68,14 @@ from handclasp.wire.messages import (
     NewSessionTicket,
     ServerHello,
 )
-from handclasp.wire.names import ContentType, ExtensionType, HandshakeType, KeyUpdateRequest, NameType
+from handclasp.wire.names import (
+    CertificateStatusType,
+    ContentType,
+    ExtensionType,
+    HandshakeType,
+    KeyUpdateRequest,
+    NameType,
+)
 from rules.stage import (
     NAME,
     Fall,
@@ -548,6 +556,15 @@ breaks("CERTIFICATE_CONTEXT")(
     lambda stage: flight(stage, {H.CERTIFICATE: fields(Certificate, certificate_request_context=b"1")})
 )
 breaks("CERTIFICATE_EMPTY")(lambda stage: certificate(stage))
+
+
+@breaks("STATUS_TYPE")
+def _a_status_of_another_type(stage: Stage) -> Fall:
+    status = CertificateStatus(CertificateStatusType(2), b"?")
+    entry = CertificateEntry(credential().leaf.der, CertificateEntryExtensions(status_request=status))
+    return flight(stage, {H.CERTIFICATE: fields(Certificate, certificate_list=(entry,))})
+
+
 breaks("CERTIFICATE_REQUIRED")(
     lambda stage: stage.play(stage.client(), stage.server(client_auth=ClientAuth(verify=authority().trust)))
 )

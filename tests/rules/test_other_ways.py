@@ -174,7 +174,7 @@ ANSWERS: list[tuple[HandshakeType, Rewrite, dict[str, Any], Rule]] = [
     (
         H.CERTIFICATE,
         fields(Certificate, certificate_list=(_entry(status_request=STAPLE),)),
-        {},
+        {"revocation": "off"},
         rules.EXTENSION_UNSOLICITED,
     ),
     (

@@ -176,9 +176,9 @@ class CertificateAuthority:
         flag = None if reason is None else pyca.ReasonFlags(reason)
         self.revoked[certificate.serial] = Withdrawn((at or self._now()).replace(microsecond=0), flag)
 
-    def ocsp_response(self, *certificates: Certificate, **options: Unpack[ResponseOptions]) -> bytes:
-        """What it says of certificates of its own, DER: to be stapled."""
-        about = [CertId.made(certificate, self.certificate) for certificate in certificates]
+    def ocsp_response(self, certificate: Certificate, **options: Unpack[ResponseOptions]) -> bytes:
+        """What it says of a certificate of its own, DER: to be stapled."""
+        about = CertId.made(certificate, self.certificate)
         return make_response(about, self.revoked, self.speaker, self._now(), options)
 
     def crl(self, **options: Unpack[ListOptions]) -> bytes:

@@ -121,7 +121,7 @@ class StatusServer:
                 options["status"] = "unknown"
             case Fault.TRY_LATER:
                 return refusal(ocsp.OCSPResponseStatus.TRY_LATER)
-        return make_response([name], self.ca.revoked, self.ca.speaker, datetime.now(UTC), options)
+        return make_response(name, self.ca.revoked, self.ca.speaker, datetime.now(UTC), options)
 
     def list(self) -> bytes:
         """The revocation list, DER."""

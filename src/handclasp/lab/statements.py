@@ -82,32 +82,25 @@ class ListOptions(StatementOptions, total=False):
 
 
 def make_response(
-    about: Sequence[CertId],
-    revoked: Mapping[int, Withdrawn],
-    issuer: Speaker,
-    now: datetime,
-    options: ResponseOptions,
+    about: CertId, revoked: Mapping[int, Withdrawn], issuer: Speaker, now: datetime, options: ResponseOptions
 ) -> bytes:
-    """An OCSP response about these certificates, DER."""
+    """An OCSP response about a certificate, DER."""
     since, until = _period(now, options)
-    builder = ocsp.OCSPResponseBuilder()
-    for name in about:
-        withdrawn = revoked.get(name.serial)
-        status = options.get("status", "good" if withdrawn is None else "revoked")
-        if status == "revoked":
-            withdrawn = withdrawn or Withdrawn(since, None)
-        builder = builder.add_response_by_hash(
-            issuer_name_hash=name.issuer_name_hash,
-            issuer_key_hash=name.issuer_key_hash,
-            serial_number=name.serial,
-            algorithm=name.algorithm,
-            cert_status=_STATUS[status],
-            this_update=since,
-            next_update=until,
-            revocation_time=withdrawn.at if withdrawn and status == "revoked" else None,
-            revocation_reason=withdrawn.reason if withdrawn and status == "revoked" else None,
-        )
+    known = revoked.get(about.serial)
+    status = options.get("status", "good" if known is None else "revoked")
+    withdrawn = (known or Withdrawn(since, None)) if status == "revoked" else None
     speaker = options.get("speaker", issuer)
+    builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
+        issuer_name_hash=about.issuer_name_hash,
+        issuer_key_hash=about.issuer_key_hash,
+        serial_number=about.serial,
+        algorithm=about.algorithm,
+        cert_status=_STATUS[status],
+        this_update=since,
+        next_update=until,
+        revocation_time=withdrawn.at if withdrawn else None,
+        revocation_reason=withdrawn.reason if withdrawn else None,
+    )
     builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, speaker.certificate.x509)
     if speaker.certificate != issuer.certificate:
         builder = builder.certificates([speaker.certificate.x509])
