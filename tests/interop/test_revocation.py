@@ -235,13 +235,13 @@ def test_openssl_reads_what_we_staple(register: Register, version: TLSVersion) -
     with Host() as host, ThreadPoolExecutor(1) as pool:
         serving = pool.submit(host.accept, config)
         command = (tool("openssl"), "s_client", "-connect", host.address, "-servername", NAME, FLAGS[version])
-        with Program(*command, "-status", "-CAfile", register.folder / "ca.pem", "-verify_return_error") as client:
-            with serving.result() as tls:
-                client.output.expect("OCSP Response Status: successful")
-                client.output.expect("Cert Status: good")
-                client.output.expect(r"Verify return code: 0 \(ok\)")
-                assert tls.info.why(Subject.STAPLE) == "the peer asked for it"
-                client.hang_up()
+        command = (*command, "-status", "-CAfile", str(register.folder / "ca.pem"), "-verify_return_error")
+        with Program(*command) as client, serving.result() as tls:
+            client.output.expect("OCSP Response Status: successful")
+            client.output.expect("Cert Status: good")
+            client.output.expect(r"Verify return code: 0 \(ok\)")
+            assert tls.info.why(Subject.STAPLE) == "the peer asked for it"
+            client.hang_up()
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
