@@ -51,7 +51,7 @@ def _right_again(status: StatusServer) -> Iterator[None]:
 def leaf_of(status: StatusServer, *ways: str, **options: Any) -> Credential:
     """A leaf that points at the responder, the list, or neither."""
     urls = {"ocsp": status.ocsp_url, "crl": status.crl_url}
-    return status.ca.issue(NAME, **{f"{way}_url": urls[way] for way in ways}, **options)
+    return status.ca.issue(NAME, **options, **{f"{way}_url": urls[way] for way in ways})  # type: ignore[arg-type]
 
 
 def ask(

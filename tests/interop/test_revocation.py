@@ -205,7 +205,15 @@ def test_our_client_reads_what_openssl_staples(register: Register, version: TLSV
     (register.folder / "server.pem").write_bytes(pair.chain + pair.key)
     (register.folder / "staple.der").write_bytes(register.staple(credential))
     config = ClientConfig(trust=register.ca.trust, versions=[version])
-    command = [tool("openssl"), "s_server", "-accept", f"{HOST}:0", "-cert", register.folder / "server.pem", "-quiet"]
+    command: list[str | Path] = [
+        tool("openssl"),
+        "s_server",
+        "-accept",
+        f"{HOST}:0",
+        "-cert",
+        register.folder / "server.pem",
+        "-quiet",
+    ]
     command[-1:] = ["-naccept", "1"]
     with Program(*command, "-status_file", register.folder / "staple.der") as server:
         port = server.output.expect(r"ACCEPT [^\n]*:(\d+)")
@@ -235,8 +243,8 @@ def test_openssl_reads_what_we_staple(register: Register, version: TLSVersion) -
     with Host() as host, ThreadPoolExecutor(1) as pool:
         serving = pool.submit(host.accept, config)
         command = (tool("openssl"), "s_client", "-connect", host.address, "-servername", NAME, FLAGS[version])
-        command = (*command, "-status", "-CAfile", str(register.folder / "ca.pem"), "-verify_return_error")
-        with Program(*command) as client, serving.result() as tls:
+        checks = ("-status", "-CAfile", register.folder / "ca.pem", "-verify_return_error")
+        with Program(*command, *checks) as client, serving.result() as tls:
             client.output.expect("OCSP Response Status: successful")
             client.output.expect("Cert Status: good")
             client.output.expect(r"Verify return code: 0 \(ok\)")

@@ -331,6 +331,7 @@ _CERTIFICATE_CODES = {
     "certificate-key-usage": "cert.wrong-purpose",
     "chain-too-long": "cert.malformed",
     "signature": "cert.bad-proof",
+    "staple-invalid": "cert.bad-staple",
 }
 
 _LABELS = {

@@ -380,7 +380,7 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
         why="Its owner asked the CA for that (must-staple), so that a stolen key is useless once it is revoked.",
         server=("turn OCSP stapling on, and check that the server reaches its CA's responder",),
     ),
-    "cert.staple-invalid": Entry(
+    "cert.bad-staple": Entry(
         exit=CERTIFICATE,
         headline="the OCSP response that the server stapled does not count",
         why="It is damaged, another certificate's, or not signed by the CA.",
