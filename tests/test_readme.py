@@ -15,7 +15,8 @@ from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.pair import handshake
 
 README = Path(__file__).parents[1] / "README.md"
-CLIENT, SERVER, SANS_IO, SESSIONS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+CLIENT, SERVER, SANS_IO, SESSIONS, REVOCATION = BLOCKS
 
 
 def test_the_client(
@@ -95,3 +96,10 @@ def test_sessions(
         met = handshake(ClientConnection(client, "localhost"), ServerConnection(names["server"]))
         resumed.append(met.client.info.resumed)
     assert resumed == [False, True]
+
+
+def test_with_the_ca_itself() -> None:
+    names: dict[str, Any] = {}
+    exec(REVOCATION, names)
+    assert names["careful"].revocation == handclasp.Revocation("hard")
+    assert names["staff"].revocation.crls == ("/etc/pki/crls",)
