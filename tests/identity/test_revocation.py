@@ -429,7 +429,13 @@ def test_the_policy_is_a_value() -> None:
     assert hash(Revocation("hard", crls=["a"])) == hash(Revocation("hard", crls=["a"]))
     prints = [Revocation(mode).fingerprint for mode in MODES] + [Revocation(crls=["a"]).fingerprint]
     assert len(set(prints)) == 5
-    wrong: list[dict[str, Any]] = [{"mode": "harder"}, {"timeout": 0}, {"largest_crl": 0}, {"crls": "a.crl"}]
+    wrong: list[dict[str, Any]] = [
+        {"mode": "harder"},
+        {"mode": "off", "crls": ["a"]},
+        {"timeout": 0},
+        {"largest_crl": 0},
+        {"crls": "a.crl"},
+    ]
     for arguments in wrong:
         with pytest.raises(ConfigError):
             Revocation(**arguments)

@@ -352,7 +352,6 @@ _LABELS = {
     "reason": "reason",
     "revoked_at": "since",
     "said_by": "says",
-    "stapled": "it",
     "tried": "tried",
     "also": "also wrong",
 }

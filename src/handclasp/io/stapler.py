@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from ..config import Clock, system_clock
 from ..errors import ConfigError
 from ..fetching import fetch
 from ..identity.certificates import Certificate
@@ -18,6 +17,7 @@ from ..identity.revocation.finding import Evidence, Finding, Unusable
 from ..identity.revocation.ocsp import MAX_RESPONSE, make_request, read_response
 from ..limits import Limits
 from ..rules import printable
+from ..sessions.clock import Clock, system_clock
 
 log = logging.getLogger("handclasp")
 

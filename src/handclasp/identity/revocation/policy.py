@@ -90,6 +90,8 @@ class Revocation:
             raise ConfigError(f"crls takes a sequence, not one {type(self.crls).__name__}")
         given = tuple(crl if isinstance(crl, bytes) else os.fspath(crl) for crl in self.crls)
         object.__setattr__(self, "crls", given)
+        if given and self.mode is Mode.OFF:
+            raise ConfigError("the mode 'off' reads no lists", remedy="leave crls out, or use the mode 'staple'")
         if self.timeout <= 0 or self.largest_crl < 1:
             raise ConfigError("timeout and largest_crl must be positive")
 
