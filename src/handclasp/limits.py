@@ -20,6 +20,9 @@ RECORD_HEADER: Final = 5
 MAX_NAME: Final = 253
 """The longest DNS name in its presentation form (RFC 1035 §2.3.4), in bytes. Longer ones are refused unread."""
 
+MAX_TICKET: Final = 1 << 14
+"""The largest ticket a client keeps or a server makes, in bytes."""
+
 MAX_ERROR_TEXT: Final = 200
 """Longest piece of peer-controlled text that reaches an error message, in characters."""
 

@@ -5,54 +5,62 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from threading import Lock
-from typing import NoReturn
+from typing import Final
 
 from ..crypto.aead import NONCE_SIZE, Aead, Cipher, open_or_none
+from ..crypto.secret import Secret
+from ..limits import MAX_TICKET
 from .session import Session
+from .shared import Shared
 
-NAME_SIZE = 16
+NAME_SIZE: Final = 16
 """Bytes in front of a ticket that name its key; drawn by chance, so they tell nobody anything."""
 
+KEY_SIZE: Final = Aead.AES_256_GCM.key_size
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    name: bytes
-    cipher: Cipher = field(repr=False)
-    made: datetime
+MOST_KEYS: Final = 24
+"""Keys that may be good at one time: a bound on `accept` by `rotate`."""
 
 
-class TicketKeys:
-    """Keys that seal tickets: made when first needed, replaced as time goes by, never written down.
+@dataclass(frozen=True, slots=True, eq=False)
+class TicketKey:
+    """One key. Made by `generate`, or read back from its bytes: there is no other way to one.
 
-    A new key every `rotate`; a key opens tickets until `accept` after it was made. Safe between threads. Two of them
-    are equal only when they are the same one.
+    The nonce of each ticket is drawn by chance, so processes and machines may share a key; 2^32 tickets under one are
+    the most that allows (NIST SP 800-38D), 200,000 a second for six hours.
     """
 
-    __slots__ = ("_keys", "_lock", "accept", "rotate")
+    name: bytes
+    _secret: Secret = field(repr=False)
+    _cipher: Cipher = field(repr=False)
 
-    def __init__(self, *, rotate: timedelta = timedelta(hours=6), accept: timedelta = timedelta(hours=12)) -> None:
-        if not timedelta(0) < rotate <= accept:
-            raise ValueError("rotate must be positive, and no longer than accept")
-        self.rotate = rotate
-        self.accept = accept
-        self._keys: list[_Key] = []
-        self._lock = Lock()
+    @classmethod
+    def generate(cls) -> TicketKey:
+        """A fresh key with a fresh name."""
+        return cls.from_bytes(os.urandom(NAME_SIZE + KEY_SIZE))
 
-    def seal(self, session: Session, now: datetime) -> bytes:
-        """A ticket for a session."""
-        key = self._current(now)
+    @classmethod
+    def from_bytes(cls, data: bytes) -> TicketKey:
+        """Raises ValueError for bytes that are no key, zeros among them."""
+        name, key = data[:NAME_SIZE], data[NAME_SIZE:]
+        if len(key) != KEY_SIZE or not any(key):
+            raise ValueError("not a ticket key")
+        return cls(name, Secret(key), Aead.AES_256_GCM.cipher(key))
+
+    def to_bytes(self) -> bytes:
+        """The name, then the key itself: for servers that share it."""
+        return self.name + self._secret.reveal()
+
+    def seal(self, session: Session) -> bytes:
+        """A ticket for a session; empty when it would be larger than a client keeps (16 KiB)."""
         nonce = os.urandom(NONCE_SIZE)
-        return key.name + nonce + key.cipher.encrypt(nonce, session.to_bytes(), key.name)
+        ticket = self.name + nonce + self._cipher.encrypt(nonce, session.to_bytes(), self.name)
+        return ticket if len(ticket) <= MAX_TICKET else b""
 
-    def open(self, ticket: bytes, now: datetime) -> Session | None:
-        """The session in a ticket; None when it is not ours, too old, or was touched."""
-        with self._lock:
-            key = next((key for key in self._keys if key.name == ticket[:NAME_SIZE]), None)
-        if key is None or not key.made <= now < key.made + self.accept:
-            return None
+    def open(self, ticket: bytes) -> Session | None:
+        """The session in a ticket of this key; None when it was touched."""
         start = NAME_SIZE + NONCE_SIZE
-        data = open_or_none(key.cipher, ticket[NAME_SIZE:start], ticket[start:], key.name)
+        data = open_or_none(self._cipher, ticket[NAME_SIZE:start], ticket[start:], self.name)
         if data is None:
             return None
         try:
@@ -60,12 +68,44 @@ class TicketKeys:
         except ValueError:
             return None  # sealed by another version of this program
 
-    def _current(self, now: datetime) -> _Key:
-        with self._lock:
-            if not self._keys or not self._keys[0].made <= now < self._keys[0].made + self.rotate:
-                self._keys = [key for key in self._keys if key.made <= now < key.made + self.accept]
-                self._keys.insert(0, _Key(os.urandom(NAME_SIZE), Aead.AES_256_GCM.cipher(os.urandom(32)), now))
-            return self._keys[0]
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("ticket keys are neither copied nor pickled")
+class TicketKeys(Shared):
+    """Keys that seal tickets: made when first needed, replaced as time goes by, never written down.
+
+    A new key every `rotate`; a key opens tickets until `accept` after it was made. Safe between threads; processes
+    forked after the first use share the keys there were. Two of them are equal only when they are the same one.
+    """
+
+    __slots__ = ("_keys", "accept", "rotate")
+
+    def __init__(self, *, rotate: timedelta = timedelta(hours=6), accept: timedelta = timedelta(hours=12)) -> None:
+        super().__init__()
+        check_times(rotate, accept)
+        self.rotate = rotate
+        self.accept = accept
+        self._keys: list[tuple[TicketKey, datetime]] = []
+        """The newest first, each with when it was made."""
+
+    def seal(self, session: Session, now: datetime) -> bytes:
+        """A ticket for a session; empty when it would be larger than a client keeps (16 KiB)."""
+        return self._current(now).seal(session)
+
+    def open(self, ticket: bytes, now: datetime) -> Session | None:
+        """The session in a ticket; None when it is not ours, too old, or was touched."""
+        with self._lock:
+            good = [key for key, made in self._keys if made <= now < made + self.accept]
+        key = next((key for key in good if key.name == ticket[:NAME_SIZE]), None)
+        return None if key is None else key.open(ticket)
+
+    def _current(self, now: datetime) -> TicketKey:
+        with self._lock:
+            if not self._keys or not self._keys[0][1] <= now < self._keys[0][1] + self.rotate:
+                good = [(key, made) for key, made in self._keys if made <= now < made + self.accept]
+                self._keys = [(TicketKey.generate(), now), *good[: MOST_KEYS - 1]]
+            return self._keys[0][0]
+
+
+def check_times(rotate: timedelta, accept: timedelta) -> None:
+    """Raises ValueError for times that do not go together."""
+    if not timedelta(0) < rotate <= accept <= MOST_KEYS * rotate:
+        raise ValueError(f"rotate must be positive, and accept one to {MOST_KEYS} times as long")

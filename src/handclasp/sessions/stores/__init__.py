@@ -1,0 +1,1 @@
+"""Stores that several machines share. Each needs its client library; none is imported unless asked for."""
