@@ -23,9 +23,10 @@ lint: $(VENV)/.test
 unit: $(VENV)/.test
 	$(PYTEST) -n 2 --cov --cov-report=term:skip-covered
 
-# The same tests with the peers that are not part of a bare system: GnuTLS, curl, Go.
+# The same tests with the programs that are not part of a bare system: GnuTLS, curl, Go, Redis.
 interop: $(VENV)/.test
-	command -v gnutls-cli curl openssl >/dev/null || { apt-get update -qq && apt-get install -y -qq gnutls-bin curl openssl; }
+	command -v gnutls-cli && command -v curl && command -v openssl && command -v redis-server || \
+		{ apt-get update -qq && apt-get install -y -qq gnutls-bin curl openssl redis-server; }
 	$(BIN)/pip install -q -e '.[interop]'
 	HANDCLASP_INTEROP=1 $(PYTEST) tests/interop -n 2 -rs
 

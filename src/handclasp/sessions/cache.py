@@ -101,7 +101,7 @@ class ClientSessions(Shared):
 class ServerSessions(Shared):
     """What a server remembers by session id; the oldest makes room.
 
-    Each is kept as its bytes: a million of them cost the garbage collector nothing, and the next one what the first did.
+    Each is kept as its bytes: a million of them cost the garbage collector nothing, and one more what the first did.
     """
 
     __slots__ = ("_by_id", "_clock", "_most")
