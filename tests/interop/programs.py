@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -108,6 +109,10 @@ class Program:
     def hang_up(self) -> None:
         """End its standard input, after what was said."""
         self._input.put(None)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
 
     def finish(self) -> int:
         """Wait until it ends; its exit status."""
