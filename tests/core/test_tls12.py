@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,15 +38,13 @@ from handclasp import (
     danger,
 )
 from handclasp.crypto.groups import KeyPair, generate
-from handclasp.crypto.secret import Secret
 from handclasp.crypto.signatures import KeyKind
 from handclasp.handshake import client12
 from handclasp.handshake.script import Peer
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.faults import framed, inject, misbehaving
 from handclasp.lab.pair import Pair, handshake
-from handclasp.sessions.cache import ClientSession, ClientSessions, ServerSessions
-from handclasp.sessions.session import Session
+from handclasp.sessions.cache import ClientSessions, ServerSessions
 from handclasp.sessions.tickets import TicketKeys
 from handclasp.trace import Direction, RecordMoved, TraceEvent
 from handclasp.wire.names import ContentType, HandshakeType

@@ -36,15 +36,19 @@ def session(**fields: Any) -> Session:
         "alpn": "h2",
         "policy": b"policy",
         "created": START,
+        "authenticated": START,
+        "expires": START + HOUR,
         "verified_chain": (),
     }
     return Session(**made | fields)
 
 
-def client_session(
-    ticket: bytes = b"ticket", *, received: datetime | None = START, lifetime: int = 3600
-) -> ClientSession:
+def client_session(ticket: bytes = b"ticket", **fields: Any) -> ClientSession:
     """As it comes with a TLS 1.3 ticket."""
-    suite = CipherSuite.TLS_AES_128_GCM_SHA256
-    held = session(version=TLSVersion.TLS_1_3, suite=suite)
-    return ClientSession(held, b"", ticket, 0xFFEE_DDCC, lifetime, 16_384, received)
+    made: dict[str, Any] = {
+        "version": TLSVersion.TLS_1_3,
+        "suite": CipherSuite.TLS_AES_128_GCM_SHA256,
+        "age_add": 0xFFEE_DDCC,
+        "max_early_data": 16_384,
+    }
+    return ClientSession(session(**made | fields), b"", ticket)
