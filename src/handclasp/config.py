@@ -23,7 +23,7 @@ from .keylog import KeyLog
 from .limits import MAX_PLAINTEXT, Limits
 from .sessions.clock import Clock, system_clock
 from .sessions.external import ExternalPsk, PskRole, PskSource
-from .sessions.protocols import ClientSessionStore, ReplayStore, SessionStore, Tickets
+from .sessions.protocols import ClientSessionStore, ReplayStore, SessionStore, Tickets, is_shared
 from .trace import Trace
 from .wire.messages import ClientHello
 from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureScheme, TLSVersion
@@ -250,6 +250,12 @@ class ServerConfig(Config):
             )
         if self.early_data is not None and self.tickets is None and self.sessions is None:
             raise ConfigError("early data goes with resumed sessions: set tickets or sessions too")
+        alone = self.early_data is not None and not is_shared(self.early_data.replay)
+        if alone and (is_shared(self.tickets) or is_shared(self.sessions)):
+            raise ConfigError(
+                "machines that share sessions have to share the replay store too: early data is taken once by all",
+                remedy="handclasp.sessions.stores.redis.RedisReplayGuard",
+            )
         if not 0 <= self.ticket_count <= 16:
             raise ConfigError(f"ticket_count is 0 to 16, not {self.ticket_count}")
         if not self.credentials and not self.psks:

@@ -429,6 +429,29 @@ def test_a_replay_store_that_fails_refuses_the_connection(early: Machines) -> No
         handshake(client, ServerConnection(early.server))
 
 
+def test_machines_that_share_sessions_share_the_replay_store(early: Machines) -> None:
+    """A store of one machine would take on each what all of them should take once."""
+
+    class SharedTickets(TicketKeys):
+        shared = True
+
+    class SharedSeen(Seen):
+        shared = True
+
+    with pytest.raises(ConfigError, match="share the replay store"):
+        early.server.replace(tickets=SharedTickets())
+    early.server.replace(tickets=SharedTickets(), early_data=EarlyData(replay=SharedSeen()))
+
+
+def test_machines_that_share_sessions_have_clocks_a_little_apart(trust: TrustStore, credential: Credential) -> None:
+    tickets, clock = TicketKeys(), Now()
+    client = ClientConfig(trust=trust, sessions=ClientSessions(clock=clock), clock=clock)
+    fast = ServerConfig(credentials=[credential], tickets=tickets, clock=clock)
+    slow = fast.replace(clock=lambda: clock() - timedelta(seconds=30))
+    handshake(ClientConnection(client, "localhost"), ServerConnection(slow))
+    assert handshake(ClientConnection(client, "localhost"), ServerConnection(fast)).client.info.resumed
+
+
 # --- keys known beforehand -------------------------------------------------------------------------------------------
 
 KEY = bytes(range(32))

@@ -34,7 +34,7 @@ from handclasp import (
 from handclasp.trace import Direction, KeysChanged, RecordMoved, TraceEvent
 from interop.identities import NAME
 
-DEADLINE: Final = 10.0
+DEADLINE: Final = 30.0
 """Seconds for anything to happen."""
 
 HOST: Final = "127.0.0.1"

@@ -7,6 +7,7 @@ from types import NoneType
 
 from .. import rules
 from ..config import ServerConfig
+from ..limits import MAX_TICKET
 from ..rules import require
 from ..sessions.cache import ClientSession
 from ..sessions.session import Resumable, Session
@@ -19,9 +20,6 @@ from .script import KeepSession, Peer, TicketReceived
 
 WEEK = 604_800
 """Longest lifetime of a ticket in seconds, RFC 8446 §4.6.1."""
-
-MOST_TICKET = 16_384
-"""Longest ticket that a client keeps, in bytes: a server's session with its chain may be long, but not without end."""
 
 
 def issuer_of(config: ServerConfig, hello: ClientHello, resumable: Resumable | None) -> TicketIssuer | None:
@@ -68,7 +66,7 @@ async def receive_ticket(peer: Peer, keeper: TicketKeeper | None, message: NewSe
     """Keep a session for the next handshake, where sessions are kept."""
     lifetime = message.ticket_lifetime
     require(lifetime <= WEEK, rules.TICKET_LIFETIME, f"{lifetime} s")
-    if keeper is None or not lifetime or len(message.ticket) > MOST_TICKET:
+    if keeper is None or not lifetime or len(message.ticket) > MAX_TICKET:
         return
     now = keeper.config.clock()
     session = keeper.resumable.session(

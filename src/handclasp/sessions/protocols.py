@@ -15,6 +15,11 @@ from .cache import ClientSession
 from .session import Session
 
 
+def is_shared(store: object) -> bool:
+    """Whether a store says of itself, with an attribute `shared`, that other machines have it too."""
+    return getattr(store, "shared", False) is True
+
+
 class ClientSessionStore(Protocol):
     """What a client remembers, by server name."""
 

@@ -15,6 +15,9 @@ from ..wire.codec import code, decode, encode, opaque, struct, uint, vector
 from ..wire.names import CipherSuite, TLSVersion
 from .clock import milliseconds, moment
 
+SKEW = timedelta(minutes=1)
+"""How far the clocks of machines that share sessions may be apart."""
+
 U16 = (1 << 16) - 1
 U24 = (1 << 24) - 1
 
@@ -50,7 +53,7 @@ class Session:
 
     def outdated(self, now: datetime, lifetime: timedelta) -> str:
         """Why it may no longer be used: it is too old, or a certificate it rests on is. Empty while it may."""
-        if not self.created <= now or not self.authenticated <= now:
+        if max(self.created, self.authenticated) > now + SKEW:
             return "the session is from the future: a clock was set back"
         if now >= min(self.expires, self.authenticated + lifetime):
             return f"the session has expired: its full handshake was at {self.authenticated:%Y-%m-%d %H:%M:%S} UTC"

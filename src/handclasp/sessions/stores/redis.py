@@ -217,6 +217,8 @@ class RedisSessions:
 
     __slots__ = ("_clock", "_redis")
 
+    shared = True
+
     def __init__(self, redis: SharedRedis, *, clock: Clock = system_clock) -> None:
         self._redis = redis
         self._clock = clock
@@ -276,6 +278,8 @@ class RedisTicketKeys(Shared):
     """
 
     __slots__ = ("_again", "_redis", "_ring", "_warned", "_whole", "accept", "rotate")
+
+    shared = True
 
     def __init__(
         self, redis: SharedRedis, *, rotate: timedelta = timedelta(hours=6), accept: timedelta = timedelta(hours=12)
@@ -412,6 +416,8 @@ class RedisReplayGuard(Shared):
     """
 
     __slots__ = ("_most", "_redis", "_warned")
+
+    shared = True
 
     def __init__(self, redis: SharedRedis, *, most: int = 1_000_000) -> None:
         super().__init__()
