@@ -30,11 +30,12 @@ from .handshake.script import EarlyDataRejected, KeysExpired, TicketReceived
 from .identity.certificates import Certificate
 from .identity.credentials import Credential, Signer
 from .identity.names import PeerName
+from .identity.policies import fetch_issuers, pin, private, tofu, webpki
 from .identity.revocation.cache import AnswerCache
 from .identity.revocation.finding import Evidence
 from .identity.revocation.policy import Checked, Revocation
 from .identity.revocation.staples import StapleSource
-from .identity.trust import PresentedChain, Role, TrustStore, VerifiedPeer, Verifier
+from .identity.trust import Check, Policy, PresentedChain, Role, TrustStore, VerifiedPeer, Verifier
 from .io.blocking import Listener, TLSSocket, connect, listen, wrap
 from .io.stapler import OCSPStapler
 from .keylog import KeyLogFile
@@ -53,6 +54,7 @@ __all__ = [
     "CallbackError",
     "Certificate",
     "CertificateError",
+    "Check",
     "Checked",
     "CipherSuite",
     "ClientAuth",
@@ -88,6 +90,7 @@ __all__ = [
     "PadTo",
     "PeerName",
     "PeerNotTLS",
+    "Policy",
     "PresentedChain",
     "Revocation",
     "Role",
@@ -110,6 +113,11 @@ __all__ = [
     "Verifier",
     "connect",
     "fetch",
+    "fetch_issuers",
     "listen",
+    "pin",
+    "private",
+    "tofu",
+    "webpki",
     "wrap",
 ]

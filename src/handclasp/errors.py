@@ -93,16 +93,30 @@ class CertificateError(HandshakeError):
         rule: Rule | None = None,
         remedy: str = "",
         peer_chain: tuple[Certificate, ...] = (),
-        certificate_index: int | None = None,
+        certificate: Certificate | None = None,
+        verified_chain: tuple[Certificate, ...] = (),
+        section: str = "",
         facts: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message, code=code, alert=alert, rule=rule, remedy=remedy)
         self.peer_chain = peer_chain
         """The chain as the peer sent it, leaf first."""
-        self.certificate_index = certificate_index
-        """Which certificate of `peer_chain` is at fault; None when the chain as a whole is."""
+        self.certificate = certificate
+        """The certificate at fault, a sent one or a root; None when the chain as a whole is."""
+        self.certificate_index = peer_chain.index(certificate) if certificate in peer_chain else None
+        """Where in `peer_chain` it stands; None for one that was not sent."""
+        self.verified_chain = verified_chain
+        """How far up the chain leads by names and signatures, from the leaf. It was refused: no proof of anything."""
+        self.written = section
+        self.others: tuple[CertificateError, ...] = ()
+        """What other verifiers of a combination said, where all refused."""
         self.facts = dict(facts or {})
         """What was looked at, in words: asked name, valid names, dates."""
+
+    @property
+    def section(self) -> str:
+        """Where the broken rule is written; empty when no rule was broken."""
+        return self.written or super().section
 
 
 class PeerNotTLS(HandshakeError):

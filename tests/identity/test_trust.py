@@ -156,7 +156,10 @@ def test_name_mismatch(ca: CertificateAuthority) -> None:
         "asked": "shop.exmaple.test",
         "valid_for": "shop.example.test, *.example.test, a.test and 2 more",
         "closest": "shop.example.test",
+        "certificate": "0 of 1, CN=shop.example.test",
     }
+    assert (error.certificate, error.verified_chain) == (chain[0], (*chain, ca.certificate))
+    assert error.section == "RFC 9525 §6.3"
     assert "covers one label only" in str(refused(ca, chain, "a.b.example.test"))
     assert "does not cover example.test itself" in str(refused(ca, chain, "example.test"))
     assert "an IP address was asked for" in str(refused(ca, chain, "192.0.2.7"))

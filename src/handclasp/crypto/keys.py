@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_der_private_key,
     load_pem_private_key,
+    pkcs7,
     pkcs12,
 )
 
@@ -80,6 +81,15 @@ def decode_pkcs12(data: bytes, password: bytes | None) -> tuple[object, object, 
     except Exception as error:
         return Unreadable(str(error) or type(error).__name__)
     return key, certificate, tuple(others)
+
+
+def decode_pkcs7(data: bytes) -> tuple[bytes, ...]:
+    """The certificates of a PKCS#7 container in DER (RFC 5280 §4.2.2.1 calls it certs-only). Raises ValueError."""
+    try:
+        return tuple(found.public_bytes(DER) for found in pkcs7.load_der_pkcs7_certificates(data))
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+    raise ValueError(reason)
 
 
 def certificate_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:

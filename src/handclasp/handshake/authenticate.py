@@ -30,10 +30,14 @@ def present(peer: Peer, config: Config, ders: Sequence[bytes]) -> Certificate:
 
 
 async def identify_server(
-    peer: Peer, config: ClientConfig, name: PeerName | None, staples: Sequence[bytes]
+    peer: Peer, config: ClientConfig, name: PeerName | None, staples: Sequence[bytes], *, proven: bool = True
 ) -> Identity:
-    """Ask about the chain a server has shown. `staples` are OCSP responses, DER, in the chain's order."""
-    presented = PresentedChain(peer.chain, Role.SERVER, name, config.clock(), config.limits, tuple(staples))
+    """Ask about the chain a server has shown. `staples` are OCSP responses, DER, in the chain's order.
+
+    `proven`: it has proved that it owns the key.
+    """
+    now = config.clock()
+    presented = PresentedChain(peer.chain, Role.SERVER, name, now, config.limits, tuple(staples), proven)
     return await _identify(peer, presented, config.trust, Revocation.of(config.revocation))
 
 

@@ -60,7 +60,8 @@ async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:
         request = after
         await peer.receive(ServerHelloDone)
     peer.flight_ends()
-    identity = await identify_server(peer, config, offer.name, (staple,))
+    proven = possession is not None  # in RSA key transport only the server's Finished proves it
+    identity = await identify_server(peer, config, offer.name, (staple,), proven=proven)
 
     answer = show_certificate(peer, offer, request)
     premaster = exchange_keys(peer, offer, leaf, exchange)

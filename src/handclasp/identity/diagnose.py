@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Final
 
@@ -19,20 +19,22 @@ from ..alerts import Alert
 from ..errors import CertificateError
 from ..rules import printable
 from .certificates import Certificate
-from .names import any_matches
-from .path import MIN_RSA_BITS, PURPOSES, affordable, may_sign_certificates
+from .path import MIN_RSA_BITS, PURPOSES, PathRefused, affordable, has_name, may_sign_certificates
 from .presented import PresentedChain, Role
 from .roots import Anchors
 
 
-def diagnose(presented: PresentedChain, anchors: Anchors, reason: str) -> CertificateError:
-    """The error for a refused chain. `reason` is the path verifier's text, for when nothing better is found.
+def diagnose(
+    presented: PresentedChain, anchors: Anchors, refusal: PathRefused, *, web: bool = True
+) -> CertificateError:
+    """The error for a refused chain. `refusal` is the path verifier's, for when nothing better is found; `web` says
+    that it went by the rules of the web.
 
     The most telling problem gives the code; the codes of others stand in `facts["also"]`.
     """
-    case = _Case.of(presented, anchors)
+    case = _Case.of(presented, anchors, web=web)
     problems = [problem for check in _CHECKS if (problem := check(case)) is not None]
-    first = problems[0] if problems else _untrusted(case, reason)
+    first = problems[0] if problems else _untrusted(case, refusal)
     also = [problem.code for problem in problems[1:] if problem.code != first.code]
     facts = {**first.facts, "also": ", ".join(dict.fromkeys(also))} if also else first.facts
     return CertificateError(
@@ -41,8 +43,10 @@ def diagnose(presented: PresentedChain, anchors: Anchors, reason: str) -> Certif
         alert=first.alert,
         remedy=first.remedy,
         peer_chain=presented.chain,
-        certificate_index=case.index(first.certificate),
-        facts={name: printable(value) for name, value in facts.items()},
+        certificate=first.certificate,
+        verified_chain=case.path,
+        section=first.section,
+        facts={name: printable(value) for name, value in {**facts, **_which(case, first.certificate)}.items()},
     )
 
 
@@ -56,6 +60,8 @@ class _Problem:
     alert: Alert = Alert.BAD_CERTIFICATE
     certificate: Certificate | None = None
     facts: dict[str, str] = field(default_factory=dict)
+    section: str = "RFC 5280 §6.1"
+    """Where the broken rule is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +74,13 @@ class _Case:
     """From the leaf up, by names and signatures alone."""
     anchored: bool
     """The last of `path` is an anchor."""
+    web: bool
+    """It was judged by the rules of the web, not by RFC 5280 alone."""
 
     @classmethod
-    def of(cls, presented: PresentedChain, anchors: Anchors) -> _Case:
+    def of(cls, presented: PresentedChain, anchors: Anchors, *, web: bool) -> _Case:
         path = [presented.leaf]
-        known = set(anchors.certificates)
+        known = anchors.known
         checks = _MOST_SIGNATURES
         while path[-1] not in known and len(path) <= len(presented.chain) + 1:
             issuers = [c for c in _named_issuers(path[-1], presented, anchors) if c not in path][:checks]
@@ -83,7 +91,7 @@ class _Case:
             if issuer is None:
                 break
             path.append(issuer)
-        return cls(presented, anchors, tuple(path), path[-1] in known)
+        return cls(presented, anchors, tuple(path), path[-1] in known, web)
 
     @property
     def leaf(self) -> Certificate:
@@ -94,9 +102,14 @@ class _Case:
         """Whose certificate it is."""
         return self.presented.role.value
 
-    def index(self, certificate: Certificate | None) -> int | None:
-        chain = self.presented.chain
-        return chain.index(certificate) if certificate is not None and certificate in chain else None
+
+def _which(case: _Case, certificate: Certificate | None) -> dict[str, str]:
+    """Which certificate is at fault, for readers of facts."""
+    if certificate is None:
+        return {}
+    chain = case.presented.chain
+    place = f"{chain.index(certificate)} of {len(chain)}" if certificate in chain else "not sent: one of the roots"
+    return {"certificate": f"{place}, {certificate.subject or 'without a subject'}"}
 
 
 def _named_issuers(child: Certificate, presented: PresentedChain, anchors: Anchors) -> list[Certificate]:
@@ -202,6 +215,7 @@ def _authority(case: _Case) -> _Problem | None:
                 f"{case.owner}: use a certificate from a CA; if this is one, reissue it with basicConstraints CA:TRUE"
                 " and keyUsage keyCertSign",
                 certificate=certificate,
+                section="RFC 5280 §4.2.1.9",
             )
         if certificate.path_length is not None and certificate.path_length < below:
             return _Problem(
@@ -209,6 +223,7 @@ def _authority(case: _Case) -> _Problem | None:
                 f"{_cn(certificate.subject)} may have {certificate.path_length} CAs below it, and has {below}",
                 "reissue that CA certificate with a longer path length, or issue from a CA above",
                 certificate=certificate,
+                section="RFC 5280 §4.2.1.9",
             )
     return None
 
@@ -218,7 +233,7 @@ def _authority(case: _Case) -> _Problem | None:
 
 def _name(case: _Case) -> _Problem | None:
     name = case.presented.name
-    if name is None or any_matches(case.leaf.names, name):
+    if name is None or has_name(case.leaf, name):
         return None
     names = case.leaf.names
     if not case.leaf.has_san:
@@ -229,6 +244,7 @@ def _name(case: _Case) -> _Problem | None:
             f"{case.owner}: reissue the certificate with subjectAltName {name.text}",
             certificate=case.leaf,
             facts={"asked": name.text},
+            section="RFC 9525 §6.3",
         )
     facts = {"asked": name.text, "valid_for": _some(names)}
     if closest := _closest(name.text, names):
@@ -240,6 +256,7 @@ def _name(case: _Case) -> _Problem | None:
         f"use one of its names, or give the {case.owner} a certificate for {name.text}",
         certificate=case.leaf,
         facts=facts,
+        section="RFC 9525 §6.3",
     )
 
 
@@ -305,6 +322,7 @@ def _constraints(case: _Case) -> _Problem | None:
                     f"{case.owner}: get a certificate from a CA that may sign for this name",
                     certificate=certificate,
                     facts={"name": name, "permitted": _some(tuple(str(base.value) for base in permitted))},
+                    section="RFC 5280 §4.2.1.10",
                 )
     return None
 
@@ -328,7 +346,12 @@ def _within(base: pyca.GeneralName, name: str) -> bool:
 def _dates(case: _Case) -> _Problem | None:
     at = case.presented.at
     for certificate in case.path:
-        facts = {"not_before": f"{certificate.not_before}", "not_after": f"{certificate.not_after}", "now": f"{at}"}
+        facts = {
+            "not_before": f"{certificate.not_before}",
+            "not_after": f"{certificate.not_after}",
+            "now": f"{at}",
+            **_clock(case),
+        }
         is_leaf = certificate is case.leaf
         what = f"the {case.owner}'s certificate" if is_leaf else f"the CA certificate {_cn(certificate.subject)}"
         if at > certificate.not_after:
@@ -340,6 +363,7 @@ def _dates(case: _Case) -> _Problem | None:
                 Alert.CERTIFICATE_EXPIRED,
                 certificate,
                 facts,
+                section="RFC 5280 §4.1.2.5",
             )
         if at < certificate.not_before:
             return _Problem(
@@ -350,8 +374,20 @@ def _dates(case: _Case) -> _Problem | None:
                 Alert.CERTIFICATE_EXPIRED,
                 certificate,
                 facts,
+                section="RFC 5280 §4.1.2.5",
             )
     return None
+
+
+def _clock(case: _Case) -> dict[str, str]:
+    """What the certificates say of our clock: it is doubtful before this library was made, and where it fits none."""
+    at = case.presented.at
+    if at < _MADE:
+        return {"clock": f"wrong: it stands before {_MADE:%Y-%m-%d}, when this library was made"}
+    fits = sum(_valid(certificate, at) for certificate in case.path)
+    if not fits:
+        return {"clock": "doubtful: it is outside the dates of every certificate here"}
+    return {"clock": f"plausible: it fits {fits} of {len(case.path)} certificates"} if len(case.path) > 1 else {}
 
 
 def _valid(certificate: Certificate, at: datetime) -> bool:
@@ -374,14 +410,15 @@ def _purpose(case: _Case) -> _Problem | None:
     """RFC 5280 §4.2.1.3 and §4.2.1.12."""
     wanted = PURPOSES[case.presented.role].dotted_string
     for certificate in case.path:
-        if certificate is not case.leaf and _is_anchor(case, certificate):
+        if case.web and certificate is not case.leaf and _is_anchor(case, certificate):
             continue  # what an anchor may be used for is for those who trust it to say
-        if certificate.purposes is not None and wanted not in certificate.purposes:
+        accepted = {wanted} if case.web else {wanted, _ANY_PURPOSE}
+        if certificate.purposes is not None and not accepted & set(certificate.purposes):
             what = "this certificate" if certificate is case.leaf else f"certificates from {_cn(certificate.subject)}"
             return _wrong_purpose(
                 case, certificate, f"{what} may not be used for a {case.owner}", _purposes(certificate.purposes)
             )
-    if case.leaf.is_ca and not _is_anchor(case, case.leaf):
+    if case.web and case.leaf.is_ca and not _is_anchor(case, case.leaf):
         return _wrong_purpose(
             case, case.leaf, f"this is a CA's own certificate, which may not be used for a {case.owner}", "CA"
         )
@@ -401,6 +438,7 @@ def _wrong_purpose(case: _Case, certificate: Certificate, text: str, found: str)
         Alert.UNSUPPORTED_CERTIFICATE,
         certificate,
         {"purposes": found},
+        section="RFC 5280 §4.2.1.12",
     )
 
 
@@ -426,13 +464,14 @@ def _strength(case: _Case) -> _Problem | None:
                 " which can be forged",
                 f"{case.owner}: reissue it with SHA-256",
                 certificate=certificate,
+                section="RFC 5280 §4.1.1.2",
             )
-        if not is_leaf and not may_sign_certificates(certificate, case.presented.limits):
+        if case.web and not is_leaf and not may_sign_certificates(certificate, case.presented.limits):
             return _Problem(
                 "untrusted",
                 f"{_cn(certificate.subject)} signs with a key of a kind CAs do not use on the web"
                 f" ({certificate.key_description})",
-                "issue from a CA with an EC P-256, RSA or ML-DSA key",
+                "issue from a CA with an EC P-256, RSA or ML-DSA key; or use trust=handclasp.private(…)",
                 certificate=certificate,
                 facts={"key": certificate.key_description},
             )
@@ -465,21 +504,25 @@ def _form(case: _Case) -> _Problem | None:
                 f"the certificate {_cn(certificate.subject)} {wrong}",
                 f"{case.owner}: reissue it as X.509 version 3",
                 certificate=certificate,
+                section="RFC 5280 §4.1.2.1",
             )
     return None
 
 
-def _untrusted(case: _Case, reason: str) -> _Problem:
-    reason = reason.partition(" (encountered processing")[0]
+def _untrusted(case: _Case, refusal: PathRefused) -> _Problem:
+    reason = str(refusal).partition(" (encountered processing")[0]
     for prefix in ("validation failed: ", "candidates exhausted: "):
         reason = reason.removeprefix(prefix)
     return _Problem(
         "untrusted",
         f"the {case.owner}'s certificate cannot be trusted: {printable(reason, 120)}",
-        f"{case.owner}: compare the chain with what the CA gave; a private CA's needs key identifiers and constraints",
+        "a CA of the web would not issue this; for a private CA's: trust=handclasp.private(…)"
+        if case.web
+        else f"{case.owner}: reissue the certificate without that",
         Alert.CERTIFICATE_UNKNOWN,
-        case.leaf,
+        refusal.certificate or case.leaf,
         {"reason": reason},
+        refusal.section or "RFC 5280 §6.1",
     )
 
 
@@ -509,7 +552,9 @@ _PURPOSE_NAMES: Final = {
     "1.3.6.1.5.5.7.3.9": "OCSPSigning",
     "2.5.29.37.0": "anyExtendedKeyUsage",
 }
+_ANY_PURPOSE: Final = "2.5.29.37.0"
 _BROKEN_HASHES: Final = frozenset({"md5", "sha1"})
+_MADE: Final = datetime(2026, 11, 1, tzinfo=UTC)
 _MOST_SIGNATURES: Final = 20
 _MOST_COMPARED: Final = 100
 _MOST_SHOWN: Final = 3

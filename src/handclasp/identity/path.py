@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import cryptography.x509 as pyca
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder
 
 from ..crypto.signatures import KeyKind, rsa_exponent
+from ..errors import from_fault
 from ..limits import Limits
-from ..rules import CERTIFICATE_KEY_TYPE, CERTIFICATE_KEY_USAGE, CHAIN_TOO_LONG, printable, require
+from ..rules import CERTIFICATE_KEY_TYPE, CERTIFICATE_KEY_USAGE, CHAIN_TOO_LONG, PeerFault, printable, require
 from .certificates import Certificate
+from .constraints import alternative_names
 from .names import PeerName, any_matches
 from .presented import PresentedChain, Role
 from .roots import Anchors
@@ -32,8 +34,20 @@ PURPOSES: Final = {
 """What extKeyUsage has to say about a certificate, by who presents it (RFC 5280 §4.2.1.12)."""
 
 
+E = TypeVar("E", bound=pyca.ExtensionType)
+
+
 class PathRefused(Exception):
     """No acceptable path; the text is the library's or ours, bounded. Internal: `diagnose` finds the words."""
+
+    def __init__(self, reason: str, section: str = "", certificate: Certificate | None = None) -> None:
+        super().__init__(reason)
+        self.section = section
+        """Where the rule is written; empty where the library does not say."""
+        self.certificate = certificate
+        """The one at fault; None where that is not known."""
+        self.depth = 0
+        """How many certificates of the path were good."""
 
 
 def check_leaf(certificate: Certificate, limits: Limits) -> None:
@@ -52,6 +66,28 @@ def check_size(chain: Sequence[Certificate], limits: Limits) -> None:
     """Count and bytes of a chain: `parse_chain` has done it for those from the network. Raises PeerFault."""
     require(len(chain) <= limits.chain_length, CHAIN_TOO_LONG, f"{len(chain)} certificates")
     require(sum(len(c.der) for c in chain) <= limits.certificate_message, CHAIN_TOO_LONG, "too many bytes")
+
+
+def check_chain(presented: PresentedChain) -> None:
+    """What every verifier asks of a chain, whatever else it goes by. Raises CertificateError."""
+    try:
+        check_size(presented.chain, presented.limits)
+        check_leaf(presented.leaf, presented.limits)
+    except PeerFault as fault:
+        raise from_fault(fault, presented.chain) from None
+
+
+def extension_of(certificate: Certificate, kind: type[E]) -> E | None:
+    """An extension's value; None where it is absent."""
+    values = (extension.value for extension in certificate.x509.extensions)
+    return next((value for value in values if isinstance(value, kind)), None)
+
+
+def has_name(certificate: Certificate, name: PeerName) -> bool:
+    """True when subjectAltName covers the name (RFC 9525 §6): an address never by a DNS name that reads like it."""
+    kind = pyca.IPAddress if name.kind == "ip" else pyca.DNSName
+    found = (str(entry.value) for entry in alternative_names(certificate) if isinstance(entry, kind))
+    return any_matches(found, name)
 
 
 def affordable(certificate: Certificate, limits: Limits) -> bool:
@@ -79,6 +115,7 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
     if leaf in anchors.certificates and leaf.is_self_signed:
         return _trusted_itself(presented)
     extras = _worth_trying(presented)
+    _check_comparisons(presented, extras, anchors)
     known = {certificate.x509: certificate for certificate in (*anchors.certificates, *extras, leaf)}
     try:
         path = tuple(known[x509] for x509 in _walk(presented, extras, anchors))
@@ -87,7 +124,7 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
     else:
         if path[:1] != (leaf,) or path[-1] not in anchors.certificates:
             raise PathRefused("the path does not lead from the leaf to an anchor")
-        if presented.name is not None and not any_matches(leaf.names, presented.name):
+        if presented.name is not None and not has_name(leaf, presented.name):
             raise PathRefused("the leaf does not have the name")
         return path
     raise PathRefused(refusal)
@@ -106,7 +143,7 @@ def _trusted_itself(presented: PresentedChain) -> tuple[Certificate, ...]:
         raise PathRefused("the certificate's purpose is another")
     if not leaf.critical <= _UNDERSTOOD:
         raise PathRefused("the certificate has a critical extension that is not understood")
-    if name is not None and not any_matches(leaf.names, name):
+    if name is not None and not has_name(leaf, name):
         raise PathRefused("the certificate does not have the name")
     return (leaf,)
 
@@ -120,6 +157,22 @@ def _worth_trying(presented: PresentedChain) -> tuple[Certificate, ...]:
     distinct = dict.fromkeys(presented.chain[1:])
     distinct.pop(presented.leaf, None)
     return tuple(c for c in distinct if may_sign_certificates(c, presented.limits) and not c.is_self_signed)
+
+
+def _check_comparisons(presented: PresentedChain, extras: Sequence[Certificate], anchors: Anchors) -> None:
+    """The library compares each name with each constraint, on each path it tries: both lists are the peer's to fill."""
+    issuers = {certificate.x509.issuer for certificate in (presented.leaf, *extras)}
+    above = [anchor for name in issuers for anchor in anchors.by_subject.get(name, ())]
+    bases = sum(
+        len(found.permitted_subtrees or ()) + len(found.excluded_subtrees or ())
+        for certificate in (*extras, *above)
+        if (found := certificate.constraints) is not None
+    )
+    if not bases:
+        return
+    names = sum(len(alternative_names(certificate)) + 1 for certificate in (presented.leaf, *extras))
+    if names * bases > _MOST_COMPARISONS:
+        raise PathRefused("more names and name constraints than are compared", "RFC 5280 §4.2.1.10", presented.leaf)
 
 
 def _walk(presented: PresentedChain, extras: Sequence[Certificate], anchors: Anchors) -> list[pyca.Certificate]:
@@ -170,3 +223,4 @@ _UNDERSTOOD: Final = frozenset(
     for kind in (pyca.BasicConstraints, pyca.KeyUsage, pyca.ExtendedKeyUsage, pyca.SubjectAlternativeName)
 )
 _LEAST_RSA_BITS: Final = 1024
+_MOST_COMPARISONS: Final = 20_000

@@ -37,6 +37,8 @@ class PresentedChain:
     """How much work the chain may cost."""
     staples: tuple[bytes, ...] = field(default=(), repr=False)
     """OCSP responses that came with the certificates, DER, in their order; empty for one without, or none at all."""
+    proven: bool = True
+    """The peer has proved that it owns the leaf's key; False where the proof comes last (RSA key transport)."""
 
     def __post_init__(self) -> None:
         if not self.chain:

@@ -85,6 +85,8 @@ class Anchors:
     store: Store
     """The same for the library's path verifier."""
     by_subject: Mapping[pyca.Name, tuple[Certificate, ...]]
+    known: frozenset[Certificate]
+    """The certificates, to look one up."""
     where: str
     """Where they came from, for texts."""
 
@@ -119,7 +121,8 @@ def _load(places: tuple[Source, ...]) -> Anchors:
     for certificate in found:
         subject = certificate.x509.subject
         by_subject[subject] = (*by_subject.get(subject, ()), certificate)
-    return Anchors(tuple(found), Store([certificate.x509 for certificate in found]), by_subject, where)
+    store = Store([certificate.x509 for certificate in found])
+    return Anchors(tuple(found), store, by_subject, frozenset(found), where)
 
 
 def _places(source: Source) -> tuple[Source, ...]:

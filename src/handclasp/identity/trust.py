@@ -1,12 +1,12 @@
-"""Whom we trust: the verifier protocol, and the trust store that is the usual one."""
+"""Whom we trust: sets of roots, and the rules for what they vouch for. The rules of the web are the usual ones."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Awaitable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import overload
 
 import cryptography.x509 as pyca
 
@@ -14,28 +14,29 @@ from ..crypto.keys import DER
 from ..errors import ConfigError, TLSError, from_fault
 from ..rules import PeerFault
 from .certificates import Certificate, certificates_from
+from .combine import Check, Policy, Verifier
 from .diagnose import diagnose
 from .path import PathRefused, check_leaf, check_size, find_path
 from .presented import PresentedChain, Role, VerifiedPeer
-from .roots import FileRoots, GivenRoots, PemRoots, Source, SystemRoots, load
+from .private import find_private_path
+from .profile import check_profile
+from .roots import Anchors, FileRoots, GivenRoots, PemRoots, Source, SystemRoots, load
 
-__all__ = ["PresentedChain", "Role", "TrustStore", "VerifiedPeer", "Verifier", "check_leaf"]
-
-
-class Verifier(Protocol):
-    """Decides whether a peer is who it should be."""
-
-    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
-        """Say yes with a `VerifiedPeer` whose chain begins with the presented leaf, or raise CertificateError.
-
-        May return an awaitable, where the connection's adapter can wait. Any other exception refuses the connection.
-        A verifier that waits for something itself says `blocking = True`: it is then called where that holds up nobody.
-        """
-        ...
+__all__ = [
+    "Check",
+    "Policy",
+    "PresentedChain",
+    "Private",
+    "Role",
+    "TrustStore",
+    "VerifiedPeer",
+    "Verifier",
+    "check_leaf",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class TrustStore:
+class TrustStore(Policy):
     """A set of trusted roots, and the rules of the web for what they vouch for. A `Verifier`.
 
     Made without reading anything; sources are read when first needed and remembered for the life of the process.
@@ -81,26 +82,64 @@ class TrustStore:
 
     def verify(self, presented: PresentedChain) -> VerifiedPeer:
         """Build and check a path to one of the roots. Raises CertificateError, or ConfigError without roots."""
-        anchors = load(self.sources)
-        refused: TLSError
-        try:
-            check_size(presented.chain, presented.limits)
-            try:
-                path = find_path(presented, anchors)
-            except PathRefused as refusal:
-                reason = str(refusal)
-            else:
-                check_leaf(presented.leaf, presented.limits)
-                return VerifiedPeer(path, _why(path, anchors.where))
-            refused = diagnose(presented, anchors, reason)
-        except PeerFault as fault:
-            refused = from_fault(fault, presented.chain)
-        raise refused from None
+        return _verify(presented, self.sources, _find_web_path, web=True)
 
-    def __or__(self, other: TrustStore) -> TrustStore:
+    @overload
+    def __or__(self, other: TrustStore) -> TrustStore: ...
+
+    @overload
+    def __or__(self, other: Verifier) -> Policy: ...
+
+    def __or__(self, other: Verifier) -> Policy:
+        """The roots of both, for another store; else the first that accepts."""
         if not isinstance(other, TrustStore):
-            return NotImplemented
+            return Policy.__or__(self, other)
         return TrustStore(tuple(dict.fromkeys((*self.sources, *other.sources))))
+
+
+@dataclass(frozen=True, slots=True)
+class Private(Policy):
+    """A set of trusted roots, and the rules of RFC 5280 for what they vouch for. Made by `handclasp.private`."""
+
+    roots: TrustStore
+
+    @property
+    def fingerprint(self) -> bytes:
+        return hashlib.sha256(b"private " + self.roots.fingerprint).digest()
+
+    def verify(self, presented: PresentedChain) -> VerifiedPeer:
+        """Build and check a path to one of the roots. Raises CertificateError, or ConfigError without roots."""
+        return _verify(presented, self.roots.sources, find_private_path, web=False)
+
+
+def _verify(
+    presented: PresentedChain,
+    sources: tuple[Source, ...],
+    find: Callable[[PresentedChain, Anchors], tuple[Certificate, ...]],
+    *,
+    web: bool,
+) -> VerifiedPeer:
+    anchors = load(sources)
+    refused: TLSError
+    try:
+        check_size(presented.chain, presented.limits)
+        try:
+            path = find(presented, anchors)
+        except PathRefused as caught:
+            refusal = caught
+        else:
+            check_leaf(presented.leaf, presented.limits)
+            return VerifiedPeer(path, _why(path, anchors.where))
+        refused = diagnose(presented, anchors, refusal, web=web)
+    except PeerFault as fault:
+        refused = from_fault(fault, presented.chain)
+    raise refused from None
+
+
+def _find_web_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate, ...]:
+    path = find_path(presented, anchors)
+    check_profile(presented, path)
+    return path
 
 
 def _why(path: tuple[Certificate, ...], where: str) -> str:

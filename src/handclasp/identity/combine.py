@@ -1,0 +1,247 @@
+"""Verifiers, checks, and how they combine: `webpki() & revocation`, `private("ca.pem") | pin(...)`.
+
+A verifier says who a peer is; a check says more of a chain that was verified. A combination answers at once where its
+members do, and with an awaitable where one of them does; it may block where one of them may. Whatever a member raises
+but CertificateError refuses the connection: `|` never turns a crash into somebody else's yes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from inspect import isawaitable
+from typing import Final, Protocol, TypeGuard, TypeVar
+
+from ..errors import CallbackError, CertificateError
+from ..rules import printable
+from .presented import PresentedChain, VerifiedPeer
+
+
+class Verifier(Protocol):
+    """Decides whether a peer is who it should be."""
+
+    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        """Say yes with a `VerifiedPeer` whose chain begins with the presented leaf, or raise CertificateError.
+
+        May return an awaitable, where the connection's adapter can wait. Any other exception refuses the connection.
+        A verifier that waits for something itself says `blocking = True`: it is then called where that holds up nobody.
+        One with a `fingerprint`, bytes that tell it from others, lets sessions be resumed.
+        """
+        ...
+
+
+class Check(Protocol):
+    """Decides more about a chain that was verified: a revocation policy, a pin."""
+
+    def check(self, presented: PresentedChain, verified: VerifiedPeer) -> Awaitable[None] | None:
+        """Raise CertificateError to refuse. `blocking` and `fingerprint` mean what they mean for a verifier."""
+        ...
+
+
+class Policy:
+    """A verifier that combines with others.
+
+    `a & b` needs both; with a check on one side, the check sees the chain that the other side verified. `a | b` takes
+    the first that accepts; when none does, the most telling refusal is raised, and names the others.
+    """
+
+    __slots__ = ()
+
+    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        raise NotImplementedError
+
+    def __and__(self, other: Verifier | Check) -> Policy:
+        return _both(self, other)
+
+    def __rand__(self, other: Verifier | Check) -> Policy:
+        return _both(other, self)
+
+    def __or__(self, other: Verifier) -> Policy:
+        return Either(self, other) if _verifies(other) else NotImplemented
+
+    def __ror__(self, other: Verifier) -> Policy:
+        return Either(other, self) if _verifies(other) else NotImplemented
+
+
+@dataclass(frozen=True, slots=True)
+class Either(Policy):
+    """`first | second`."""
+
+    first: Verifier
+    second: Verifier
+
+    @property
+    def blocking(self) -> bool:
+        return _blocks(self.first, self.second)
+
+    @property
+    def fingerprint(self) -> bytes | None:
+        return _fingerprint(b"either", self.first, self.second)
+
+    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        def refused(first: CertificateError) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+            return _attempt(lambda: _asked(self.second, presented), lambda second: _refuse(first, second))
+
+        return _attempt(lambda: _asked(self.first, presented), refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Both(Policy):
+    """`first & second`, two verifiers: the chain is the one that the first has verified."""
+
+    first: Verifier
+    second: Verifier
+
+    @property
+    def blocking(self) -> bool:
+        return _blocks(self.first, self.second)
+
+    @property
+    def fingerprint(self) -> bytes | None:
+        return _fingerprint(b"both", self.first, self.second)
+
+    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        def go_on(first: VerifiedPeer) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+            return _then(
+                _asked(self.second, presented), lambda second: replace(first, why=f"{first.why}; and {second.why}")
+            )
+
+        return _then(_asked(self.first, presented), go_on)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked(Policy):
+    """`verifier & check`."""
+
+    verifier: Verifier
+    further: Check
+
+    @property
+    def blocking(self) -> bool:
+        return _blocks(self.verifier, self.further)
+
+    @property
+    def fingerprint(self) -> bytes | None:
+        return _fingerprint(b"checked", self.verifier, self.further)
+
+    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        def go_on(verified: VerifiedPeer) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+            def refused(error: CertificateError) -> VerifiedPeer:
+                error.verified_chain = error.verified_chain or verified.chain
+                raise error
+
+            def passed(answer: object) -> VerifiedPeer:
+                if answer is not None:
+                    raise CallbackError(f"the check returned {type(answer).__name__}: it raises, or returns None")
+                return verified
+
+            return _attempt(lambda: _then(self.further.check(presented, verified), passed), refused)
+
+        return _then(_asked(self.verifier, presented), go_on)
+
+
+def _both(one: Verifier | Check, other: Verifier | Check) -> Policy:
+    """What `one & other` is, by what each can do. What can do both things, as a pin can, checks what the other says."""
+    if _verifies(one) and _checks(other):
+        return Checked(one, other)
+    if _verifies(other) and _checks(one):
+        return Checked(other, one)
+    return Both(one, other) if _verifies(one) and _verifies(other) else NotImplemented
+
+
+def _verifies(other: Verifier | Check) -> TypeGuard[Verifier]:
+    return callable(getattr(other, "verify", None))
+
+
+def _checks(other: Verifier | Check) -> TypeGuard[Check]:
+    return callable(getattr(other, "check", None))
+
+
+def _blocks(*members: object) -> bool:
+    return any(getattr(member, "blocking", False) is True for member in members)
+
+
+def _fingerprint(kind: bytes, *members: object) -> bytes | None:
+    """What tells a combination from others; None unless all its members have that."""
+    told = [getattr(member, "fingerprint", None) for member in members]
+    parts = [hashlib.sha256(mark).digest() for mark in told if isinstance(mark, bytes)]
+    return hashlib.sha256(kind + b"\0" + b"".join(parts)).digest() if len(parts) == len(told) else None
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+
+def _refuse(first: CertificateError, second: CertificateError) -> VerifiedPeer:
+    """The refusal that helps most, which tells of the other: one that found a trusted chain knows more than one that
+    did not, and a key that has changed is the news of the day.
+    """
+    told, other = (second, first) if _telling(second) > _telling(first) else (first, second)
+    told.others = (*told.others, other, *other.others)
+    told.facts["others"] = printable(", ".join(error.code for error in told.others))
+    told.add_note(f"another verifier refused too: {other}")
+    raise told
+
+
+def _telling(error: CertificateError) -> int:
+    return _RANKS.get(error.code, 2)
+
+
+_RANKS: Final = {
+    "untrusted": 0,
+    "pin-mismatch": 0,
+    "unknown-ca": 1,
+    "self-signed": 1,
+    "missing-intermediate": 1,
+    "key-changed": 3,
+}
+"""How far a refusal's verifier got; what is not here is a fault of a chain that leads to a trusted CA."""
+
+
+# --- now, or later ---------------------------------------------------------------------------------------------------
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def _asked(verifier: Verifier, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+    """A member's answer, which has to be a verdict on this certificate."""
+
+    def checked(answer: object) -> VerifiedPeer:
+        if not isinstance(answer, VerifiedPeer) or answer.chain[:1] != presented.chain[:1]:
+            raise CallbackError(f"a verifier returned {type(answer).__name__}, not a verdict on this certificate")
+        return answer
+
+    return _then(verifier.verify(presented), checked)
+
+
+def _then(value: T | Awaitable[T], go_on: Callable[[T], R | Awaitable[R]]) -> R | Awaitable[R]:
+    """`go_on(value)`: now, or when the value is there."""
+    return _then_later(value, go_on) if isawaitable(value) else go_on(value)
+
+
+async def _then_later(value: Awaitable[T], go_on: Callable[[T], R | Awaitable[R]]) -> R:
+    result = go_on(await value)
+    return await result if isawaitable(result) else result
+
+
+def _attempt(
+    act: Callable[[], R | Awaitable[R]], refused: Callable[[CertificateError], R | Awaitable[R]]
+) -> R | Awaitable[R]:
+    """`act()`; where it refuses, now or later, `refused(error)`."""
+    try:
+        result = act()
+    except CertificateError as error:
+        caught = error
+    else:
+        return _attempt_later(result, refused) if isawaitable(result) else result
+    return refused(caught)
+
+
+async def _attempt_later(pending: Awaitable[R], refused: Callable[[CertificateError], R | Awaitable[R]]) -> R:
+    try:
+        return await pending
+    except CertificateError as error:
+        caught = error
+    result = refused(caught)
+    return await result if isawaitable(result) else result

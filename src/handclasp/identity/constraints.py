@@ -1,0 +1,242 @@
+"""Name constraints: which names a CA may vouch for (RFC 5280 §4.2.1.10).
+
+Both sides are prepared as sets, so that a comparison costs a look-up for each label and not one for each constraint.
+What a constraint says is never ignored: a name of a kind that is constrained here and cannot be compared is refused.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import cryptography.x509 as pyca
+from cryptography.x509.oid import NameOID
+
+from ..limits import MAX_NAME
+from ..rules import printable
+from .certificates import Certificate
+
+Directory: TypeAlias = tuple[frozenset[tuple[str, str]], ...]
+"""A distinguished name as its parts, each a set of (object identifier, value) prepared for comparison."""
+
+
+class NotComparable(Exception):
+    """A name or a constraint that cannot be read; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """All that a certificate says about whose it is."""
+
+    dns: tuple[str, ...]
+    addresses: tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]
+    directories: tuple[Directory, ...]
+    mailboxes: tuple[str, ...]
+    others: frozenset[type[pyca.GeneralName]]
+    """Kinds of names that are there and are not compared."""
+
+    @property
+    def size(self) -> int:
+        """Look-ups that one comparison costs, about."""
+        return (
+            sum(name.count(".") + 1 for name in self.dns)
+            + 8 * len(self.addresses)
+            + sum(map(len, self.directories))
+            + len(self.mailboxes)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """A CA's constraints, ready to compare with."""
+
+    permitted: _Subtrees
+    excluded: _Subtrees
+
+    def forbids(self, names: Names) -> str:
+        """The first name that the CA may not vouch for, in words; empty when there is none."""
+        unread = names.others & (self.permitted.kinds | self.excluded.kinds)
+        if unread:
+            return f"a name of the kind {min(kind.__name__ for kind in unread)}, which is constrained and not compared"
+        for kind, values, found in (
+            (pyca.DNSName, names.dns, _Subtrees.holds_dns),
+            (pyca.IPAddress, names.addresses, _Subtrees.holds_address),
+            (pyca.DirectoryName, names.directories, _Subtrees.holds_directory),
+            (_Mailbox, names.mailboxes, _Subtrees.holds_mailbox),
+        ):
+            limited = kind in self.permitted.kinds
+            for value in values if limited or kind in self.excluded.kinds else ():
+                if limited and not found(self.permitted, value):
+                    return _shown(value)
+                if found(self.excluded, value) or (kind is pyca.DNSName and self.excluded.may_match(str(value))):
+                    return _shown(value)
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Subtrees:
+    """One of the two lists."""
+
+    kinds: frozenset[type[pyca.GeneralName]]
+    dns: frozenset[str]
+    """A name, for itself and all below it; with a dot in front, for all below it alone."""
+    parents: frozenset[str]
+    """What stands behind the first label of each of `dns`."""
+    networks: Mapping[tuple[int, int], frozenset[int]]
+    """Network addresses, by version and prefix length."""
+    directories: frozenset[Directory]
+    mailboxes: frozenset[str]
+    """A mailbox, a host, or with a dot in front all hosts below one."""
+
+    def holds_dns(self, name: object) -> bool:
+        rest = str(name).lower()
+        if rest in self.dns or "" in self.dns:
+            return True
+        while rest:
+            rest = rest.partition(".")[2]
+            if rest in self.dns or f".{rest}" in self.dns:
+                return True
+        return False
+
+    def may_match(self, name: str) -> bool:
+        """A wildcard stands for the constrained name too, among others."""
+        return name.startswith("*.") and name[2:].lower() in self.parents
+
+    def holds_address(self, address: object) -> bool:
+        if not isinstance(address, (ipaddress.IPv4Address, ipaddress.IPv6Address)):
+            return False
+        bits = address.max_prefixlen
+        return any(
+            version == address.version and int(address) >> (bits - length) << (bits - length) in networks
+            for (version, length), networks in self.networks.items()
+        )
+
+    def holds_directory(self, directory: object) -> bool:
+        if not isinstance(directory, tuple):
+            return False
+        return any(directory[:length] in self.directories for length in range(len(directory) + 1))
+
+    def holds_mailbox(self, mailbox: object) -> bool:
+        host = str(mailbox).rpartition("@")[2]
+        if str(mailbox) in self.mailboxes or host in self.mailboxes:
+            return True
+        while host:
+            host = host.partition(".")[2]
+            if f".{host}" in self.mailboxes:
+                return True
+        return False
+
+
+def names_of(certificate: Certificate) -> Names:
+    """The subject, and all of subjectAltName. Raises NotComparable for one that is malformed."""
+    dns, addresses, directories, mailboxes = [], [], [], []
+    others: set[type[pyca.GeneralName]] = set()
+    if certificate.x509.subject.rdns:
+        directories.append(_directory(certificate.x509.subject))
+        # RFC 5280 §4.2.1.10: a constraint on mailboxes holds for the attribute that came before subjectAltName, too.
+        emails = certificate.x509.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+        mailboxes += [_mailbox(str(attribute.value)) for attribute in emails]
+    for name in alternative_names(certificate):
+        if isinstance(name, pyca.DNSName):
+            dns.append(_dns(name.value, "*"))
+        elif isinstance(name, pyca.IPAddress):
+            addresses.append(_address(name))
+        elif isinstance(name, pyca.DirectoryName):
+            directories.append(_directory(name.value))
+        elif isinstance(name, _Mailbox):
+            mailboxes.append(_mailbox(name.value))
+        else:
+            others.add(type(name))
+    return Names(tuple(dns), tuple(addresses), tuple(directories), tuple(mailboxes), frozenset(others))
+
+
+def alternative_names(certificate: Certificate) -> tuple[pyca.GeneralName, ...]:
+    """All of subjectAltName; empty where there is none."""
+    if not certificate.has_san:
+        return ()
+    return tuple(certificate.x509.extensions.get_extension_for_class(pyca.SubjectAlternativeName).value)
+
+
+def constraints_of(certificate: Certificate) -> Constraints | None:
+    """A CA's name constraints; None without any. Raises NotComparable for one that is malformed."""
+    found = certificate.constraints
+    if found is None:
+        return None
+    return Constraints(_subtrees(found.permitted_subtrees or ()), _subtrees(found.excluded_subtrees or ()))
+
+
+def _subtrees(bases: Iterable[pyca.GeneralName]) -> _Subtrees:
+    kinds: set[type[pyca.GeneralName]] = set()
+    dns: set[str] = set()
+    networks: dict[tuple[int, int], set[int]] = {}
+    directories: set[Directory] = set()
+    mailboxes: set[str] = set()
+    for base in bases:
+        kinds.add(type(base))
+        if isinstance(base, pyca.DNSName):
+            # The dot in front is not in the RFC, and many CAs write it; it is taken at its narrowest: all names below.
+            dns.add(f".{_dns(base.value[1:])}" if base.value.startswith(".") else _dns(base.value))
+        elif isinstance(base, pyca.IPAddress):
+            network = _network(base)
+            networks.setdefault((network.version, network.prefixlen), set()).add(int(network.network_address))
+        elif isinstance(base, pyca.DirectoryName):
+            directories.add(_directory(base.value))
+        elif isinstance(base, _Mailbox):
+            mailboxes.add(_mailbox(base.value) if "@" in base.value else base.value.lower())
+    return _Subtrees(
+        kinds=frozenset(kinds),
+        dns=frozenset(dns),
+        parents=frozenset(name.partition(".")[2] if not name.startswith(".") else name[1:] for name in dns),
+        networks={key: frozenset(values) for key, values in networks.items()},
+        directories=frozenset(directories),
+        mailboxes=frozenset(mailboxes),
+    )
+
+
+def _dns(text: str, wildcard: str = "") -> str:
+    """The name in lower case; `wildcard` may be its first label."""
+    name = text.lower()
+    labels = name.split(".") if name else []
+    if wildcard and labels[:1] == [wildcard]:
+        labels = labels[1:]
+    if len(name) > MAX_NAME or not all(label and set(label) <= _CHARACTERS for label in labels):
+        raise NotComparable(f"{printable(text, 60)!r} is no DNS name")
+    return name
+
+
+def _address(name: pyca.IPAddress) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    if not isinstance(name.value, (ipaddress.IPv4Address, ipaddress.IPv6Address)):
+        raise NotComparable(f"{name.value} is no address")
+    return name.value
+
+
+def _network(base: pyca.IPAddress) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(base.value)
+
+
+def _directory(name: pyca.Name) -> Directory:
+    """Values are compared without regard to case and runs of spaces (RFC 5280 §7.1)."""
+    return tuple(
+        frozenset((part.oid.dotted_string, " ".join(str(part.value).casefold().split())) for part in rdn)
+        for rdn in name.rdns
+    )
+
+
+def _mailbox(text: str) -> str:
+    """The host is compared without regard to case, what stands before it is not (RFC 5280 §7.5)."""
+    local, at, host = text.rpartition("@")
+    if not local or not at or not host or "@" in local:
+        raise NotComparable(f"{printable(text, 60)!r} is no mailbox")
+    return f"{local}@{host.lower()}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return printable("a subject of " + ", ".join(text for rdn in value for _, text in sorted(rdn)), 60)
+    return printable(str(value), 60)
+
+
+_Mailbox = pyca.general_name.RFC822Name
+_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
