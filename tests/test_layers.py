@@ -380,7 +380,7 @@ def _sections(citation: re.Match[str]) -> list[str]:
 
 def test_citations_have_one_form() -> None:
     """`RFC 8446 §4.1.3`; a document as a whole is `RFC 5116`."""
-    number = re.compile(r"\bRFC[ _-]?\d+|\brfc[ -]?\d+(?!\w)")
+    number = re.compile(r"\bRFC[ _-]?\d+\b|\brfc[ -]?\d+(?!\w)")
     words = re.compile(r"\b(section|appendix|chapter) [0-9A-F](\b|\.\d)", re.IGNORECASE)
     wrong = []
     for source in sources():

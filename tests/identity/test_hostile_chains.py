@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import tarfile
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import cryptography.x509 as pyca
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handclasp.crypto.keys import certificate_hash
+from handclasp import Verifier, private, webpki
+from handclasp.crypto.keys import certificate_hash, generate
+from handclasp.crypto.signatures import KeyKind, PrivateKey
 from handclasp.errors import CertificateError
 from handclasp.identity.certificates import Certificate
 from handclasp.identity.diagnose import diagnose
 from handclasp.identity.names import peer_name
-from handclasp.identity.path import affordable, may_sign_certificates
+from handclasp.identity.path import PathRefused, affordable, may_sign_certificates
 from handclasp.identity.roots import load
 from handclasp.identity.trust import PresentedChain, Role, TrustStore
 from handclasp.lab.ca import CertificateAuthority
@@ -34,7 +39,13 @@ def ca() -> CertificateAuthority:
 
 
 def refuse(store: TrustStore, chain: list[Certificate], limits: Limits, name: str = "a.test") -> CertificateError:
-    """The refusal, which must come in time; the best of three, since a collection may fall into one."""
+    """The refusal by the web's rules, which must come in time under both policies."""
+    refuse_by(private(store), chain, limits, name)
+    return refuse_by(store, chain, limits, name)
+
+
+def refuse_by(store: Verifier, chain: list[Certificate], limits: Limits, name: str) -> CertificateError:
+    """The best of three, since a collection may fall into one."""
     spent, errors = [], []
     for _ in range(3):
         started = time.process_time()
@@ -136,7 +147,7 @@ def test_looking_for_the_reason_is_bounded_too(ca: CertificateAuthority, monkeyp
 
     monkeypatch.setattr(Certificate, "was_signed_by", was_signed_by)
     presented = PresentedChain(tuple(chain), Role.SERVER, peer_name("a.test"), AT)
-    diagnose(presented, load(ca.trust.sources), "no path")
+    diagnose(presented, load(ca.trust.sources), PathRefused("no path"))
     assert 15 <= len(checked) <= 20
 
 
@@ -176,3 +187,76 @@ def test_mutated_chains_are_refused_with_our_own_error(ca: CertificateAuthority,
 
 _ROOT = CertificateAuthority("mutation root", at=AT)
 _CHAIN = _ROOT.intermediate("mutation middle").issue("a.test", "b_.test", "192.0.2.7", usage="both")
+
+
+# --- the worst we know of --------------------------------------------------------------------------------------------
+
+
+def mesh(ca: CertificateAuthority, kind: KeyKind, count: int, subtrees: int = 0) -> list[Certificate]:
+    """A leaf below `count` CAs of one name, with keys of their own, each of which every other has really signed."""
+    keys = [generate(kind, bits=2048) for _ in range(count)]
+    name = pyca.Name([pyca.NameAttribute(NameOID.COMMON_NAME, "mesh")])
+    excluded = [pyca.DNSName(f"{number}.y.test") for number in range(subtrees)]
+
+    def signed(subject: pyca.Name, key: PrivateKey, by: PrivateKey, is_ca: bool) -> Certificate:
+        start, end, identifier = AT - timedelta(days=1), AT + timedelta(days=9), pyca.SubjectKeyIdentifier(bytes(20))
+        builder = pyca.CertificateBuilder(name, subject, key.public_key(), 7, start, end)
+        builder = builder.add_extension(pyca.BasicConstraints(is_ca, None), True).add_extension(identifier, False)
+        by_whom = pyca.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+        builder = builder.add_extension(by_whom, False)
+        if not is_ca:
+            names = pyca.SubjectAlternativeName([pyca.DNSName(f"{n}.x.test") for n in range(max(subtrees, 1))])
+            builder = builder.add_extension(names, False)
+        elif excluded:
+            builder = builder.add_extension(pyca.NameConstraints(None, excluded), True)
+        return Certificate.from_der(builder.sign(by, certificate_hash(by)).public_bytes(Encoding.DER))
+
+    leaf = signed(pyca.Name([pyca.NameAttribute(NameOID.COMMON_NAME, "0.x.test")]), generate(kind), keys[0], False)
+    return [leaf, *(signed(name, keys[i], keys[(i + 1) % count], True) for i in range(count))]
+
+
+@pytest.mark.parametrize(
+    "kind", [KeyKind.RSA, KeyKind.P256, KeyKind.P384, KeyKind.P521, KeyKind.ED448, KeyKind.MLDSA87]
+)
+@pytest.mark.parametrize("subtrees", [0, 60])
+def test_a_mesh_of_cas_with_one_name(ca: CertificateAuthority, kind: KeyKind, subtrees: int) -> None:
+    limits = Limits(chain_length=16, certificate=65_536, certificate_message=256 * 1024)
+    refuse(ca.trust, mesh(ca, kind, 15, subtrees), limits, "0.x.test")
+
+
+def test_many_names_of_many_labels(ca: CertificateAuthority) -> None:
+    names = [".".join("a" * 120) + f".{number}.test" for number in range(200)]
+    constrained = ca.intermediate("nc", excluded=["b.test"])
+    chain = list(constrained.issue(*names, common_name="").chain)
+    refuse(ca.trust, chain, Limits(certificate=65_536, certificate_message=256 * 1024), "b.test")
+
+
+def test_seeds_of_certificates(ca: CertificateAuthority, corpora: Path) -> None:
+    """Certificates that once exercised another parser: each is read or refused, and verified in time."""
+    archives = [corpora / f"boringssl-{kind}_corpus.tar.gz" for kind in ("cert", "parse_certificate_fuzzer")]
+    if not all(archive.exists() for archive in archives):
+        pytest.skip("the certificate seeds are not there")
+    seeds, read, accepted = 0, 0, 0
+    for archive in archives:
+        with tarfile.open(archive) as opened:
+            for member in opened:
+                held = opened.extractfile(member) if member.isfile() else None
+                if held is None:
+                    continue
+                seeds += 1
+                try:
+                    leaf = Certificate.from_der(held.read())
+                except ValueError:
+                    continue
+                read += 1
+                for policy in (webpki(ca.certificate), private(ca.certificate), private(leaf), webpki(leaf)):
+                    for role, name in ((Role.SERVER, peer_name("a.test")), (Role.CLIENT, None)):
+                        started = time.process_time()
+                        try:
+                            policy.verify(PresentedChain((leaf, ca.certificate), role, name, AT))
+                            accepted += 1
+                        except CertificateError:
+                            pass
+                        assert time.process_time() - started < 1
+    assert seeds >= 700
+    assert read > 0

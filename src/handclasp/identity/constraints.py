@@ -64,7 +64,7 @@ class Constraints:
             (pyca.DNSName, names.dns, _Subtrees.holds_dns),
             (pyca.IPAddress, names.addresses, _Subtrees.holds_address),
             (pyca.DirectoryName, names.directories, _Subtrees.holds_directory),
-            (_Mailbox, names.mailboxes, _Subtrees.holds_mailbox),
+            (pyca.RFC822Name, names.mailboxes, _Subtrees.holds_mailbox),
         ):
             limited = kind in self.permitted.kinds
             for value in values if limited or kind in self.excluded.kinds else ():
@@ -145,7 +145,7 @@ def names_of(certificate: Certificate) -> Names:
             addresses.append(_address(name))
         elif isinstance(name, pyca.DirectoryName):
             directories.append(_directory(name.value))
-        elif isinstance(name, _Mailbox):
+        elif isinstance(name, pyca.RFC822Name):
             mailboxes.append(_mailbox(name.value))
         else:
             others.add(type(name))
@@ -183,7 +183,7 @@ def _subtrees(bases: Iterable[pyca.GeneralName]) -> _Subtrees:
             networks.setdefault((network.version, network.prefixlen), set()).add(int(network.network_address))
         elif isinstance(base, pyca.DirectoryName):
             directories.add(_directory(base.value))
-        elif isinstance(base, _Mailbox):
+        elif isinstance(base, pyca.RFC822Name):
             mailboxes.add(_mailbox(base.value) if "@" in base.value else base.value.lower())
     return _Subtrees(
         kinds=frozenset(kinds),
@@ -238,5 +238,4 @@ def _shown(value: object) -> str:
     return printable(str(value), 60)
 
 
-_Mailbox = pyca.general_name.RFC822Name
 _CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")

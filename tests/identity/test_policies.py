@@ -1,0 +1,513 @@
+"""Policies by name, how they combine, pins, trust on first use, and the fetching of what a server left out."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import http.server
+import inspect
+import multiprocessing
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
+from handclasp import (
+    CertificateError,
+    ClientConfig,
+    ConfigError,
+    PresentedChain,
+    Role,
+    TrustStore,
+    VerifiedPeer,
+    Verifier,
+    fetch_issuers,
+    pin,
+    private,
+    tofu,
+    webpki,
+)
+from handclasp.crypto.signatures import KeyKind
+from handclasp.errors import CallbackError
+from handclasp.identity.certificates import Certificate
+from handclasp.identity.combine import Both, Checked, Either
+from handclasp.identity.names import peer_name
+from handclasp.identity.pins import pin_of
+from handclasp.identity.tofu import KnownServers
+from handclasp.lab.ca import CertificateAuthority, self_signed
+
+AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+CA = CertificateAuthority("root", at=AT)
+STRANGER = CertificateAuthority("stranger", at=AT)
+MIDDLE = CA.intermediate("middle")
+CHAIN = MIDDLE.issue("a.test").chain
+URL = "http://ca.test/middle.crt"
+
+
+def presented(
+    *chain: Certificate, name: str | None = "a.test", proven: bool = True, at: datetime = AT
+) -> PresentedChain:
+    role = Role.SERVER if name else Role.CLIENT
+    return PresentedChain(chain or CHAIN, role, peer_name(name) if name else None, at, proven=proven)
+
+
+def verify(verifier: Verifier, *chain: Certificate, name: str | None = "a.test", proven: bool = True) -> VerifiedPeer:
+    verdict = verifier.verify(presented(*chain, name=name, proven=proven))
+    assert isinstance(verdict, VerifiedPeer)
+    return verdict
+
+
+def refused(
+    verifier: Verifier, *chain: Certificate, name: str | None = "a.test", proven: bool = True
+) -> CertificateError:
+    with pytest.raises(CertificateError) as caught:
+        verify(verifier, *chain, name=name, proven=proven)
+    assert caught.value.remedy
+    assert caught.value.peer_chain == (chain or CHAIN)
+    return caught.value
+
+
+def pinned(certificate: Certificate) -> str:
+    found = pin_of(certificate)
+    assert found is not None
+    return found
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_word_in_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(CA.pem())
+    assert webpki() == TrustStore.system()
+    for roots in (path, str(path), CA.pem(), CA.certificate, CA.certificate.x509, CA.trust):
+        assert verify(webpki(roots)).chain[-1] == CA.certificate
+        assert verify(private(roots)).chain[-1] == CA.certificate
+    assert verify(private(STRANGER.certificate, CA.certificate)).chain[-1] == CA.certificate
+    for trust in (
+        private(path),
+        pin(pinned(CHAIN[0])),
+        tofu(path),
+        webpki() & pin(pinned(CHAIN[0])),
+        private(path) | tofu(path),
+    ):
+        assert ClientConfig(trust=trust) == ClientConfig(trust=trust).replace()
+
+
+# --- combinations ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Says:
+    """A verifier, or a check, that does as told; later when asked to."""
+
+    outcome: object
+    later: bool = False
+    blocking: bool = False
+    fingerprint: object = b"says"
+
+    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        return self._later() if self.later else self._now()  # type: ignore[return-value]
+
+    async def _later(self) -> object:
+        await asyncio.sleep(0)
+        return self._now()
+
+    def _now(self) -> object:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+@dataclass(frozen=True)
+class Checks(Says):
+    """The same as a check, and no verifier."""
+
+    outcome: object = None
+
+    verify = None  # type: ignore[assignment]
+
+    def check(self, presented: PresentedChain, verified: VerifiedPeer) -> Awaitable[None] | None:
+        return self._later() if self.later else self._now()  # type: ignore[return-value]
+
+
+YES = VerifiedPeer(CHAIN[:1], "yes")
+
+
+def no(code: str) -> CertificateError:
+    return CertificateError(code, code=code, remedy="none")
+
+
+@pytest.mark.parametrize("later", [(False, False), (True, False), (False, True), (True, True)])
+def test_or(later: tuple[bool, bool]) -> None:
+    def outcome(one: object, other: object) -> object:
+        combined = Either(Says(one, later[0]), Says(other, later[1]))
+        verdict = combined.verify(presented())
+        if inspect.isawaitable(verdict):
+            return asyncio.run(_wait(verdict))
+        return verdict
+
+    assert outcome(YES, no("second")) == YES
+    assert outcome(no("first"), YES) == YES
+    for first, second, told in (
+        ("unknown-ca", "expired", "expired"),
+        ("expired", "unknown-ca", "expired"),
+        ("self-signed", "pin-mismatch", "self-signed"),
+        ("name-mismatch", "expired", "name-mismatch"),
+        ("expired", "key-changed", "key-changed"),
+    ):
+        with pytest.raises(CertificateError) as caught:
+            outcome(no(first), no(second))
+        assert caught.value.code == told
+        assert {error.code for error in caught.value.others} == {first, second} - {told}
+        assert caught.value.facts["others"] in (first, second)
+    for crash in (RuntimeError("crash"), ConfigError("no roots"), CallbackError("callback")):
+        with pytest.raises(type(crash)):
+            outcome(crash, YES)
+        with pytest.raises(type(crash)):
+            outcome(no("first"), crash)
+    for nonsense in (True, None, VerifiedPeer((), "nobody"), VerifiedPeer(CHAIN[1:], "another")):
+        with pytest.raises(CallbackError):
+            outcome(nonsense, YES)
+        with pytest.raises(CallbackError):
+            outcome(no("first"), nonsense)
+
+
+async def _wait(verdict: Awaitable[VerifiedPeer]) -> VerifiedPeer:
+    return await verdict
+
+
+@pytest.mark.parametrize("later", [(False, False), (True, False), (False, True), (True, True)])
+def test_and(later: tuple[bool, bool]) -> None:
+    def outcome(one: object, other: object) -> object:
+        verdict = Both(Says(one, later[0]), Says(other, later[1])).verify(presented())
+        return asyncio.run(_wait(verdict)) if inspect.isawaitable(verdict) else verdict
+
+    assert outcome(YES, YES) == VerifiedPeer(CHAIN[:1], "yes; and yes")
+    for one, other in ((no("first"), YES), (YES, no("second")), (no("first"), no("second"))):
+        with pytest.raises(CertificateError):
+            outcome(one, other)
+    for one, other in ((RuntimeError(), YES), (YES, RuntimeError())):
+        with pytest.raises(RuntimeError):
+            outcome(one, other)
+    for one, other in ((True, YES), (YES, True), (None, YES), (YES, None)):
+        with pytest.raises(CallbackError):
+            outcome(one, other)
+
+
+@pytest.mark.parametrize("later", [(False, False), (True, False), (False, True), (True, True)])
+def test_and_a_check(later: tuple[bool, bool]) -> None:
+    def outcome(one: object, other: object) -> object:
+        verdict = Checked(Says(one, later[0]), Checks(other, later[1])).verify(presented())
+        return asyncio.run(_wait(verdict)) if inspect.isawaitable(verdict) else verdict
+
+    assert outcome(YES, None) == YES
+    with pytest.raises(CertificateError) as caught:
+        outcome(YES, no("revoked"))
+    assert caught.value.verified_chain == YES.chain
+    with pytest.raises(CertificateError):
+        outcome(no("first"), None)
+    for answer in (False, True, YES):
+        with pytest.raises(CallbackError):
+            outcome(YES, answer)
+    with pytest.raises(RuntimeError):
+        outcome(YES, RuntimeError())
+
+
+def test_which_combination_it_is() -> None:
+    store, check, verifier = CA.trust, Checks(), Says(YES)
+    known = pin(pinned(CHAIN[0]))
+    assert store & check == Checked(store, check)
+    assert check & store == Checked(store, check)
+    assert store & known == known & store == Checked(store, known)
+    assert store & verifier == Both(store, verifier)
+    assert verifier & store == Both(verifier, store)
+    assert store | verifier == Either(store, verifier)
+    assert verifier | store == Either(verifier, store)
+    assert store | STRANGER.trust == TrustStore((*store.sources, *STRANGER.trust.sources))
+    assert private(store) | known | store == Either(Either(private(store), known), store)
+    for wrong in (1, "pin", None):
+        with pytest.raises(TypeError):
+            store & wrong  # type: ignore[operator]
+        with pytest.raises(TypeError):
+            store | wrong  # type: ignore[operator]
+    with pytest.raises(TypeError):
+        private(store) | check  # type: ignore[operator]
+
+
+def test_what_a_combination_has_of_its_members() -> None:
+    for combine in (
+        Both,
+        Either,
+        lambda one, other: Checked(one, Checks(None, False, other.blocking, other.fingerprint)),
+    ):
+        assert not combine(CA.trust, Says(YES)).blocking
+        assert combine(CA.trust, Says(YES, blocking=True)).blocking
+        assert combine(CA.trust, Says(YES, fingerprint=None)).fingerprint is None
+        assert combine(CA.trust, Says(YES, fingerprint="text")).fingerprint is None
+    marks = {
+        combine(one, other).fingerprint
+        for combine in (Both, Either)
+        for one, other in ((CA.trust, STRANGER.trust), (STRANGER.trust, CA.trust), (CA.trust, Says(YES)))
+    }
+    assert len(marks) == 6
+    assert all(isinstance(mark, bytes) for mark in marks)
+    one = private(CA.trust) | pin(pinned(CHAIN[0]))
+    assert one == private(CA.trust) | pin(pinned(CHAIN[0]))
+    assert len({one, private(CA.trust) | pin(pinned(CHAIN[0])), private(CA.trust) & pin(pinned(CHAIN[0]))}) == 2
+
+
+# --- pins ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pin_alone_is_the_leaf_s_key() -> None:
+    known = pin(pinned(CHAIN[0]), pinned(STRANGER.certificate))
+    assert verify(known).chain == CHAIN[:1]
+    assert verify(known, name="another.test").chain == CHAIN[:1]  # the key says who it is
+    assert verify(known, name=None).chain == CHAIN[:1]
+    error = refused(pin(pinned(MIDDLE.certificate)))
+    assert (error.code, error.section, error.certificate_index) == ("pin-mismatch", "RFC 7858 §4.2", 0)
+    assert error.facts == {"pins": pinned(CHAIN[0]), "known": pinned(MIDDLE.certificate)}
+    encrypts = CA.issue("a.test", key_usage=("key_agreement",)).leaf
+    assert refused(pin(pinned(encrypts)), encrypts).code == "certificate-key-usage"
+
+
+def test_a_pin_beside_a_verifier_is_any_key_of_the_chain() -> None:
+    for certificate in (*CHAIN, CA.certificate):
+        assert verify(CA.trust & pin(pinned(certificate))).chain == (*CHAIN, CA.certificate)
+    error = refused(CA.trust & pin(pinned(STRANGER.certificate)))
+    assert error.code == "pin-mismatch"
+    assert error.verified_chain == (*CHAIN, CA.certificate)
+    # what was sent and is no part of the verified chain does not count
+    assert refused(CA.trust & pin(pinned(STRANGER.certificate)), *CHAIN, STRANGER.certificate).code == "pin-mismatch"
+    assert refused(CA.trust & pin(pinned(CHAIN[0])), name="b.test").code == "name-mismatch"
+    assert verify(STRANGER.trust | pin(pinned(CHAIN[0]))).chain == CHAIN[:1]
+
+
+@pytest.mark.parametrize("kind", [KeyKind.P256, KeyKind.RSA, KeyKind.ED25519, KeyKind.MLDSA65], ids=lambda k: k.value)
+def test_openssl_computes_the_same_pin(kind: KeyKind, tmp_path: Path) -> None:
+    leaf = CA.issue("a.test", key_kind=kind).leaf
+    if kind is KeyKind.MLDSA65:
+        assert pinned(leaf).startswith("sha256/")  # older programs cannot print this key
+        return
+    (tmp_path / "leaf.pem").write_bytes(leaf.pem())
+    pem = subprocess.run(
+        ["openssl", "x509", "-in", str(tmp_path / "leaf.pem"), "-pubkey", "-noout"], capture_output=True, check=True
+    ).stdout
+    der = subprocess.run(
+        ["openssl", "pkey", "-pubin", "-outform", "der"], input=pem, capture_output=True, check=True
+    ).stdout
+    assert pinned(leaf) == "sha256/" + base64.b64encode(hashlib.sha256(der).digest()).decode()
+
+
+def test_a_key_declared_as_pss_cannot_be_pinned() -> None:
+    assert pin_of(CA.issue("a.test", key_kind=KeyKind.RSA_PSS).leaf) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "sha256/", "sha1/" + "A" * 43 + "=", "sha256/" + "A" * 44, "sha256//" + "A" * 43 + "="]
+)
+def test_what_is_no_pin(text: str) -> None:
+    with pytest.raises(ConfigError):
+        pin(text)
+    with pytest.raises(ConfigError):
+        pin()
+
+
+# --- trust on first use ----------------------------------------------------------------------------------------------
+
+
+def test_first_use(tmp_path: Path) -> None:
+    path = tmp_path / "known"
+    policy = tofu(path)
+    alone, other = self_signed("whatever.test", at=AT).leaf, self_signed("whatever.test", at=AT).leaf
+    assert verify(policy, alone).why == "first use: its key is remembered now"
+    assert path.read_text() == f"a.test {pinned(alone)} 2026-11-20\n"
+    assert verify(policy, alone).why == "its key since 2026-11-20"
+    assert verify(policy, other, name="b.test").chain == (other,)
+    assert path.read_text().splitlines()[1] == f"b.test {pinned(other)} 2026-11-20"
+    error = refused(policy, other)
+    assert error.code == "key-changed"
+    assert f"a.test {pinned(alone)} 2026-11-20" in error.remedy
+    assert str(path) in error.remedy
+    assert path.read_text().count("\n") == 2
+    path.write_text(f"# ours\nb.test {pinned(other)} 2026-11-20\n")
+    assert verify(policy, other).why == "first use: its key is remembered now"
+    assert path.read_text().startswith("# ours\nb.test ")
+
+
+def test_first_use_is_refused_where_nothing_can_be_remembered(tmp_path: Path) -> None:
+    policy = tofu(tmp_path / "known")
+    leaf = self_signed("a.test", at=AT).leaf
+    assert refused(policy, leaf, name=None).code == "tofu"
+    assert refused(policy, leaf, proven=False).code == "tofu"
+    assert not (tmp_path / "known").exists()
+    assert verify(policy, leaf)
+    assert verify(policy, leaf, proven=False)
+    for place in (tmp_path, tmp_path / "no" / "folder"):
+        with pytest.raises(ConfigError):
+            verify(tofu(place), leaf)
+    (tmp_path / "odd").write_text("a.test\n")
+    with pytest.raises(ConfigError, match="line 1"):
+        verify(tofu(tmp_path / "odd"), leaf)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError):
+        verify(tofu(tmp_path / "binary"), leaf)
+
+
+def test_a_changed_key_is_told_of_in_an_alternative(tmp_path: Path) -> None:
+    policy = STRANGER.trust | tofu(tmp_path / "known")
+    first, second = (self_signed("a.test", at=AT).leaf for _ in range(2))
+    assert policy.blocking  # type: ignore[attr-defined]
+    assert verify(policy, first)
+    error = refused(policy, second)
+    assert (error.code, error.others[0].code) == ("key-changed", "self-signed")
+
+
+def record_one(path: str, name: str) -> str:
+    pin_text = "sha256/" + base64.b64encode(hashlib.sha256(name.encode()).digest()).decode()
+    KnownServers(path).record(name, pin_text, AT)
+    return KnownServers(path).record("same.test", pin_text, AT).pin
+
+
+def test_many_writers(tmp_path: Path) -> None:
+    """Threads and processes at once: no line is lost, and one key wins for a name that all want."""
+    path = str(tmp_path / "known")
+    names = [f"{number}.test" for number in range(24)]
+    with multiprocessing.get_context("spawn").Pool(2) as pool, ThreadPoolExecutor(4) as threads:
+        apart = pool.starmap_async(record_one, [(path, name) for name in names[:8]])
+        together = list(threads.map(lambda name: record_one(path, name), names[8:]))
+        winners = {*together, *apart.get(60)}
+    assert len(winners) == 1
+    lines = Path(path).read_text().splitlines()
+    assert sorted(line.split()[0] for line in lines) == sorted([*names, "same.test"])
+
+
+# --- fetching --------------------------------------------------------------------------------------------------------
+
+
+class Web:
+    """A `fetch` that has some files, and remembers what it was asked for."""
+
+    def __init__(self, files: dict[str, bytes | Exception]) -> None:
+        self.files = files
+        self.asked: list[str] = []
+
+    def __call__(self, url: str, *, limit: int, timeout: float) -> bytes:
+        self.asked.append(url)
+        found = self.files.get(url, OSError("404"))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def later(self, url: str, *, limit: int, timeout: float) -> bytes:
+        await asyncio.sleep(0)
+        return self(url, limit=limit, timeout=timeout)
+
+
+LONELY = MIDDLE.issue("a.test", issuer_url=URL, send_chain=False).leaf
+P7C = pkcs7.serialize_certificates([MIDDLE.certificate.x509], Encoding.DER)
+
+
+@pytest.mark.parametrize("data", [MIDDLE.certificate.der, MIDDLE.certificate.pem(), P7C], ids=["DER", "PEM", "p7c"])
+@pytest.mark.parametrize("policy", [webpki, private])
+def test_a_missing_intermediate_is_fetched(policy: type, data: bytes) -> None:
+    verifier = policy(CA.certificate)
+    assert refused(verifier, LONELY).code == "missing-intermediate"
+    web = Web({URL: data})
+    whole = (LONELY, MIDDLE.certificate, CA.certificate)
+    fetching = fetch_issuers(verifier, web)
+    assert fetching.blocking
+    assert verify(fetching, LONELY).chain == whole
+    assert web.asked == [URL]
+    later = fetch_issuers(verifier, web.later, blocking=False)
+    verdict = later.verify(presented(LONELY))
+    assert inspect.isawaitable(verdict)
+    assert asyncio.run(_wait(verdict)).chain == whole
+    assert later.fingerprint == fetching.fingerprint == verifier.fingerprint
+    assert verify(fetching, *CHAIN).chain[0] == CHAIN[0]
+    assert len(web.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [OSError("down"), ValueError("odd"), b"", b"garbage", b"x" * 70_000, STRANGER.certificate.der, LONELY.der],
+    ids=["down", "odd", "empty", "garbage", "long", "stranger", "itself"],
+)
+def test_what_is_fetched_is_not_trusted(data: bytes | Exception) -> None:
+    web = Web({URL: data})
+    for verifier in (fetch_issuers(CA.trust, web), fetch_issuers(CA.trust, web.later, blocking=False)):
+        with pytest.raises(CertificateError) as caught:
+            verdict = verifier.verify(presented(LONELY))
+            assert inspect.isawaitable(verdict)
+            asyncio.run(_wait(verdict))
+        assert caught.value.code in ("missing-intermediate", "unknown-ca")
+        assert caught.value.peer_chain == (LONELY,)
+        assert URL in caught.value.facts["fetched"]
+    assert len(web.asked) <= 6
+
+
+def test_fetches_are_few_and_plain() -> None:
+    for url in ("https://ca.test/x", "file:///etc/passwd", "ftp://ca.test/", "http://", "http://ca.test/a b"):
+        web = Web({})
+        leaf = MIDDLE.issue("a.test", issuer_url=url, send_chain=False).leaf
+        assert refused(fetch_issuers(CA.trust, web), leaf).code == "missing-intermediate"
+        assert web.asked == []
+    with pytest.raises(TypeError):
+        verify(fetch_issuers(CA.trust, Web({}).later), LONELY)
+    with pytest.raises(RuntimeError):
+        verify(fetch_issuers(CA.trust, Web({URL: RuntimeError()})), LONELY)
+    assert refused(fetch_issuers(CA.trust, Web({})), *CHAIN, name="b.test").code == "name-mismatch"
+
+
+def test_fetching_over_http() -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(MIDDLE.certificate.der)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    def fetch(url: str, *, limit: int, timeout: float) -> bytes:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            return bytes(answer.read(limit + 1))
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/middle.crt"
+            leaf = MIDDLE.issue("a.test", issuer_url=url, send_chain=False).leaf
+            assert verify(fetch_issuers(CA.trust, fetch), leaf).chain[1] == MIDDLE.certificate
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+# --- what a refusal says ---------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_has_all_its_facts() -> None:
+    error = refused(CA.trust, *CHAIN, name="b.test")
+    assert (error.certificate, error.certificate_index) == (CHAIN[0], 0)
+    assert error.verified_chain == (*CHAIN, CA.certificate)
+    assert error.section == "RFC 9525 §6.3"
+    assert error.facts["certificate"] == "0 of 2, CN=a.test"
+    assert error.facts["closest"] == "a.test"
+    with pytest.raises(CertificateError) as caught:
+        CA.trust.verify(presented(at=AT + timedelta(days=33)))
+    assert "ended 3 days ago" in str(caught.value)
+    assert caught.value.facts["clock"] == "plausible: it fits 2 of 3 certificates"
+    missing = refused(CA.trust, LONELY)
+    assert missing.facts["issuer_url"] == URL
+    assert missing.certificate == LONELY
