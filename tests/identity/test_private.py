@@ -212,7 +212,8 @@ def test_who_may_sign() -> None:
         middle = make("middle", ROOT, extensions)
         error = refused(ROOT, make("leaf", middle, [san()]), middle)
         assert (error.code, error.certificate) == ("not-a-ca", middle.certificate)
-    assert refused(ROOT, make("leaf", ROOT, [san(), SIGNS])).section == "RFC 5280 §4.2.1.9"
+    both = (pyca.KeyUsage(True, False, False, False, False, True, False, False, False), True)
+    assert refused(ROOT, make("leaf", ROOT, [san(), both])).section == "RFC 5280 §4.2.1.9"
 
 
 def test_path_lengths() -> None:

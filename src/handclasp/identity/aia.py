@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
-from inspect import isawaitable
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from ..crypto.keys import decode_pkcs7
 from ..errors import CertificateError
 from .certificates import Certificate
-from .combine import Policy, Verifier
+from .combine import Policy, Verifier, attempt, then
 from .pem import CERTIFICATE_LABELS, blocks, is_pem
 from .presented import PresentedChain, VerifiedPeer
 
@@ -52,53 +51,30 @@ class FetchesIssuers(Policy):
 
     def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         """Raises CertificateError: that of the verifier, with what became of the fetching among its facts."""
-        if not self.blocking:
-            return self._later(presented)
-        chain, told = presented, ""
-        for _ in range(MOST_FETCHES):
-            try:
-                answer = self.verifier.verify(chain)
-            except CertificateError as error:
-                url = _where(error)
-                if not url:
-                    raise _as_sent(error, presented, told) from None
-                try:
-                    data = self.fetch(url, limit=FETCH_LIMIT, timeout=FETCH_SECONDS)
-                    if isawaitable(data):
-                        raise TypeError("an awaitable from a blocking fetch: say blocking=False")
-                    chain = _longer(chain, data)
-                except (OSError, ValueError) as failure:
-                    raise _as_sent(error, presented, f"{url}: {type(failure).__name__}") from None
-                told = url
-            else:
-                return answer
-        return self._last(chain, presented, told)
+        return self._try(presented, presented, MOST_FETCHES, "")
 
-    async def _later(self, presented: PresentedChain) -> VerifiedPeer:
-        chain, told = presented, ""
-        for _ in range(MOST_FETCHES):
-            try:
-                answer = self.verifier.verify(chain)
-                return await answer if isawaitable(answer) else answer
-            except CertificateError as error:
-                refusal = error
-            url = _where(refusal)
-            if not url:
-                raise _as_sent(refusal, presented, told)
-            try:
+    def _try(
+        self, chain: PresentedChain, sent: PresentedChain, left: int, told: str
+    ) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        """Verify `chain`, what was `sent` and what was fetched since; `left` fetches may follow."""
+
+        def refused(error: CertificateError) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+            url = _where(error)
+            if not url or not left:
+                raise _as_sent(error, sent, told) from None
+
+            def failed(failure: Exception) -> PresentedChain:
+                raise _as_sent(error, sent, f"{url}: {type(failure).__name__}") from None
+
+            def fetch() -> PresentedChain | Awaitable[PresentedChain]:
                 data = self.fetch(url, limit=FETCH_LIMIT, timeout=FETCH_SECONDS)
-                chain = _longer(chain, await data if isawaitable(data) else data)
-            except (OSError, ValueError) as failure:
-                raise _as_sent(refusal, presented, f"{url}: {type(failure).__name__}") from None
-            told = url
-        last = self._last(chain, presented, told)
-        return await last if isawaitable(last) else last
+                return then(data, lambda found: _longer(chain, found))
 
-    def _last(self, chain: PresentedChain, sent: PresentedChain, told: str) -> VerifiedPeer | Awaitable[VerifiedPeer]:
-        try:
-            return self.verifier.verify(chain)
-        except CertificateError as error:
-            raise _as_sent(error, sent, told) from None
+            return then(
+                attempt(fetch, failed, (OSError, ValueError)), lambda longer: self._try(longer, sent, left - 1, url)
+            )
+
+        return attempt(lambda: self.verifier.verify(chain), refused, CertificateError)
 
 
 def _where(error: CertificateError) -> str:

@@ -81,9 +81,11 @@ class Either(Policy):
 
     def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         def refused(first: CertificateError) -> VerifiedPeer | Awaitable[VerifiedPeer]:
-            return _attempt(lambda: _asked(self.second, presented), lambda second: _refuse(first, second))
+            return attempt(
+                lambda: _asked(self.second, presented), lambda second: _refuse(first, second), CertificateError
+            )
 
-        return _attempt(lambda: _asked(self.first, presented), refused)
+        return attempt(lambda: _asked(self.first, presented), refused, CertificateError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,11 @@ class Both(Policy):
 
     def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         def go_on(first: VerifiedPeer) -> VerifiedPeer | Awaitable[VerifiedPeer]:
-            return _then(
+            return then(
                 _asked(self.second, presented), lambda second: replace(first, why=f"{first.why}; and {second.why}")
             )
 
-        return _then(_asked(self.first, presented), go_on)
+        return then(_asked(self.first, presented), go_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,9 @@ class Checked(Policy):
                     raise CallbackError(f"the check returned {type(answer).__name__}: it raises, or returns None")
                 return verified
 
-            return _attempt(lambda: _then(self.further.check(presented, verified), passed), refused)
+            return attempt(lambda: then(self.further.check(presented, verified), passed), refused, CertificateError)
 
-        return _then(_asked(self.verifier, presented), go_on)
+        return then(_asked(self.verifier, presented), go_on)
 
 
 def _both(one: Verifier | Check, other: Verifier | Check) -> Policy:
@@ -202,6 +204,7 @@ _RANKS: Final = {
 
 T = TypeVar("T")
 R = TypeVar("R")
+X = TypeVar("X", bound=Exception)
 
 
 def _asked(verifier: Verifier, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
@@ -212,36 +215,40 @@ def _asked(verifier: Verifier, presented: PresentedChain) -> VerifiedPeer | Awai
             raise CallbackError(f"a verifier returned {type(answer).__name__}, not a verdict on this certificate")
         return answer
 
-    return _then(verifier.verify(presented), checked)
+    return then(verifier.verify(presented), checked)
 
 
-def _then(value: T | Awaitable[T], go_on: Callable[[T], R | Awaitable[R]]) -> R | Awaitable[R]:
+def then(value: T | Awaitable[T], go_on: Callable[[T], R | Awaitable[R]]) -> R | Awaitable[R]:
     """`go_on(value)`: now, or when the value is there."""
-    return _then_later(value, go_on) if isawaitable(value) else go_on(value)
+    return _go_on_later(value, go_on) if isawaitable(value) else go_on(value)
 
 
-async def _then_later(value: Awaitable[T], go_on: Callable[[T], R | Awaitable[R]]) -> R:
+async def _go_on_later(value: Awaitable[T], go_on: Callable[[T], R | Awaitable[R]]) -> R:
     result = go_on(await value)
     return await result if isawaitable(result) else result
 
 
-def _attempt(
-    act: Callable[[], R | Awaitable[R]], refused: Callable[[CertificateError], R | Awaitable[R]]
+def attempt(
+    act: Callable[[], R | Awaitable[R]],
+    failed: Callable[[X], R | Awaitable[R]],
+    kinds: type[X] | tuple[type[X], ...],
 ) -> R | Awaitable[R]:
-    """`act()`; where it refuses, now or later, `refused(error)`."""
+    """`act()`; where it raises one of `kinds`, now or later, `failed(error)`."""
     try:
         result = act()
-    except CertificateError as error:
+    except kinds as error:
         caught = error
     else:
-        return _attempt_later(result, refused) if isawaitable(result) else result
-    return refused(caught)
+        return _attempt_later(result, failed, kinds) if isawaitable(result) else result
+    return failed(caught)
 
 
-async def _attempt_later(pending: Awaitable[R], refused: Callable[[CertificateError], R | Awaitable[R]]) -> R:
+async def _attempt_later(
+    pending: Awaitable[R], failed: Callable[[X], R | Awaitable[R]], kinds: type[X] | tuple[type[X], ...]
+) -> R:
     try:
         return await pending
-    except CertificateError as error:
+    except kinds as error:
         caught = error
-    result = refused(caught)
+    result = failed(caught)
     return await result if isawaitable(result) else result

@@ -19,6 +19,7 @@ from ..alerts import Alert
 from ..errors import CertificateError
 from ..rules import printable
 from .certificates import Certificate
+from .constraints import NotComparable, alternative_names, constraints_of, names_of
 from .path import MIN_RSA_BITS, PURPOSES, PathRefused, affordable, has_name, may_sign_certificates
 from .presented import PresentedChain, Role
 from .roots import Anchors
@@ -274,7 +275,7 @@ def _name_hint(asked: str, names: tuple[str, ...]) -> str:
 
 def _closest(asked: str, names: tuple[str, ...]) -> str:
     """The name most like the asked one, when at least half of it stands at the same end: a typo, or a neighbour."""
-    best = max(names[:_MOST_COMPARED], key=lambda name: _alike(asked, name), default="")
+    best = max(names[:_MOST_LIKENED], key=lambda name: _alike(asked, name), default="")
     return best if 2 * _alike(asked, best) >= len(asked) else ""
 
 
@@ -303,41 +304,30 @@ def _is_address(text: str) -> bool:
 
 
 def _constraints(case: _Case) -> _Problem | None:
-    """RFC 5280 §4.2.1.10, for the two kinds of names TLS uses."""
+    """RFC 5280 §4.2.1.10."""
     for certificate in case.path[1:]:
-        constraints = certificate.constraints
-        if constraints is None:
+        found = certificate.constraints
+        permitted, excluded = (found.permitted_subtrees or (), found.excluded_subtrees or ()) if found else ((), ())
+        if found is None or len(permitted) + len(excluded) + len(alternative_names(case.leaf)) > _MOST_COMPARED:
             continue
-        permitted, excluded = constraints.permitted_subtrees or (), constraints.excluded_subtrees or ()
-        for name in case.leaf.names[:_MOST_COMPARED]:
-            same_kind = [base for base in permitted if _comparable(base, name)]
-            if any(_within(base, name) for base in excluded) or (
-                same_kind and not any(_within(base, name) for base in same_kind)
-            ):
-                allowed = _some(tuple(str(base.value) for base in same_kind))
-                text = f"may only sign for {allowed}" if same_kind else "must not sign for some names"
-                return _Problem(
-                    "name-constraint",
-                    f"{_cn(certificate.subject)} {text}; this certificate is for {printable(name, 60)}",
-                    f"{case.owner}: get a certificate from a CA that may sign for this name",
-                    certificate=certificate,
-                    facts={"name": name, "permitted": _some(tuple(str(base.value) for base in permitted))},
-                    section="RFC 5280 §4.2.1.10",
-                )
+        try:
+            constraints, names = constraints_of(certificate), names_of(case.leaf)
+        except NotComparable:
+            continue  # the path verifier has the words
+        if constraints is None or not (name := constraints.forbids(names)):
+            continue
+        kind = pyca.IPAddress if _is_address(name) else pyca.DNSName
+        same_kind = tuple(str(base.value) for base in permitted if isinstance(base, kind))
+        text = f"may only sign for {_some(same_kind)}" if same_kind else "must not sign for some names"
+        return _Problem(
+            "name-constraint",
+            f"{_cn(certificate.subject)} {text}; this certificate is for {name}",
+            f"{case.owner}: get a certificate from a CA that may sign for this name",
+            certificate=certificate,
+            facts={"name": name, "permitted": _some(tuple(str(base.value) for base in permitted))},
+            section="RFC 5280 §4.2.1.10",
+        )
     return None
-
-
-def _comparable(base: pyca.GeneralName, name: str) -> bool:
-    return isinstance(base, pyca.IPAddress if _is_address(name) else pyca.DNSName)
-
-
-def _within(base: pyca.GeneralName, name: str) -> bool:
-    if isinstance(base, pyca.IPAddress) and _is_address(name):
-        return ipaddress.ip_address(name) in ipaddress.ip_network(str(base.value), strict=False)
-    if isinstance(base, pyca.DNSName) and not _is_address(name):
-        parent = base.value.lower().removeprefix(".")
-        return not parent or f".{name.lower().removeprefix('*.')}".endswith("." + parent)
-    return False
 
 
 # --- dates -----------------------------------------------------------------------------------------------------------
@@ -556,7 +546,8 @@ _ANY_PURPOSE: Final = "2.5.29.37.0"
 _BROKEN_HASHES: Final = frozenset({"md5", "sha1"})
 _MADE: Final = datetime(2026, 11, 1, tzinfo=UTC)
 _MOST_SIGNATURES: Final = 20
-_MOST_COMPARED: Final = 100
+_MOST_COMPARED: Final = 1000
+_MOST_LIKENED: Final = 100
 _MOST_SHOWN: Final = 3
 _MAX_TEXT: Final = 300
 _MAX_SERIAL_BITS: Final = 159
