@@ -107,7 +107,7 @@ class CertificateError(HandshakeError):
         """Where in `peer_chain` it stands; None for one that was not sent."""
         self.verified_chain = verified_chain
         """How far up the chain leads by names and signatures, from the leaf. It was refused: no proof of anything."""
-        self.written = section
+        self._section = section
         self.others: tuple[CertificateError, ...] = ()
         """What other verifiers of a combination said, where all refused."""
         self.facts = dict(facts or {})
@@ -116,7 +116,7 @@ class CertificateError(HandshakeError):
     @property
     def section(self) -> str:
         """Where the broken rule is written; empty when no rule was broken."""
-        return self.written or super().section
+        return self._section or super().section
 
 
 class PeerNotTLS(HandshakeError):

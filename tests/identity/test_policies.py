@@ -22,13 +22,19 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from handclasp import (
     CertificateError,
+    CipherSuite,
     ClientConfig,
+    ClientConnection,
     ConfigError,
     PresentedChain,
     Role,
+    ServerConfig,
+    ServerConnection,
+    TLSVersion,
     TrustStore,
     VerifiedPeer,
     Verifier,
+    danger,
     fetch_issuers,
     pin,
     private,
@@ -43,6 +49,7 @@ from handclasp.identity.names import peer_name
 from handclasp.identity.pins import pin_of
 from handclasp.identity.tofu import KnownServers
 from handclasp.lab.ca import CertificateAuthority, self_signed
+from handclasp.lab.pair import handshake
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CA = CertificateAuthority("root", at=AT)
@@ -516,3 +523,65 @@ def test_a_refusal_has_all_its_facts() -> None:
     missing = refused(CA.trust, LONELY)
     assert missing.facts["issuer_url"] == URL
     assert missing.certificate == LONELY
+
+
+# --- in a handshake --------------------------------------------------------------------------------------------------
+
+
+def shaken(client: ClientConfig, server: ServerConfig) -> ClientConnection:
+    """A handshake whose blocking verifier is asked by whoever drives it."""
+    ours, theirs = ClientConnection(client, "a.test"), ServerConnection(server)
+    pair = handshake(ours, theirs)
+    for asked in pair.asked:
+        assert asked.pending is None
+        try:
+            answer: object = asked.question.put()
+        except CertificateError as error:
+            answer = error
+        ours.answer(asked.question, answer)
+        pair.shuttle()
+    return ours
+
+
+def test_first_use_in_a_handshake(tmp_path: Path) -> None:
+    path = tmp_path / "known"
+    client = ClientConfig(trust=tofu(path))
+    first, second = self_signed("x.test", usage="any"), self_signed("x.test")
+    for versions in ([TLSVersion.TLS_1_3], [TLSVersion.TLS_1_2]):
+        server = ServerConfig(credentials=[first], versions=versions)
+        assert shaken(client, server).info.verified_chain == (first.leaf,)
+    assert path.read_text().split()[:2] == ["a.test", pinned(first.leaf)]
+    with pytest.raises(CertificateError) as caught:
+        shaken(client, ServerConfig(credentials=[second]))
+    assert caught.value.code == "key-changed"
+    assert caught.value.peer_chain == (second.leaf,)
+
+
+def test_rsa_key_transport_records_nothing(tmp_path: Path) -> None:
+    """The server proves its key only at the end there: an impostor could make us remember a key that is not its own."""
+    path = tmp_path / "known"
+    usage = ("digital_signature", "key_encipherment")
+    credential = self_signed("a.test", key_kind=KeyKind.RSA, key_usage=usage)
+    suites, versions = [CipherSuite.TLS_RSA_WITH_AES_128_GCM_SHA256], [TLSVersion.TLS_1_2]
+    with pytest.warns(danger.InsecureWarning):
+        client = danger.allow_rsa_key_transport(ClientConfig(trust=tofu(path)))
+    with pytest.warns(danger.InsecureWarning):
+        server = danger.allow_rsa_key_transport(ServerConfig(credentials=[credential]))
+    client = client.replace(cipher_suites=suites, versions=versions)
+    server = server.replace(cipher_suites=suites, versions=versions)
+    with pytest.raises(CertificateError) as caught:
+        shaken(client, server)
+    assert caught.value.code == "tofu"
+    assert not path.exists()
+    KnownServers(str(path)).record("a.test", pinned(credential.leaf), AT)
+    assert shaken(client, server).established
+
+
+def test_a_refused_chain_stays_to_be_looked_at() -> None:
+    server = ServerConfig(credentials=[CertificateAuthority("now").issue("b.test")])
+    client = ClientConnection(ClientConfig(trust=CA.trust), "a.test")
+    with pytest.raises(CertificateError) as caught:
+        handshake(client, ServerConnection(server))
+    assert client.info.peer_certificates == caught.value.peer_chain != ()
+    assert client.info.verified_chain == ()
+    assert caught.value.verified_chain == caught.value.peer_chain[:1]

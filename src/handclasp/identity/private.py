@@ -281,5 +281,5 @@ UNDERSTOOD: Final = frozenset(
 _SAN: Final = pyca.SubjectAlternativeName.oid.dotted_string
 _RSA: Final = frozenset({KeyKind.RSA, KeyKind.RSA_PSS})
 _CURVES: Final = frozenset({KeyKind.P256, KeyKind.P384, KeyKind.P521})
-_MOST: Final = {"signatures": 32, "steps": 500, "comparisons": 20_000}
+_MOST: Final = {"signatures": 24, "steps": 500, "comparisons": 20_000}
 """What one search may cost: together well under 50 ms with the slowest keys there are."""
