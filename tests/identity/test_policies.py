@@ -402,6 +402,20 @@ def test_many_writers(tmp_path: Path) -> None:
     assert sorted(line.split()[0] for line in lines) == sorted([*names, "same.test"])
 
 
+def test_a_writer_waits_for_another_process(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "known"
+    with open(f"{path}.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        writer = threading.Thread(target=record_one, args=(str(path), "a.test"))
+        writer.start()
+        writer.join(0.3)
+        assert writer.is_alive()
+        assert not path.exists()
+    writer.join(30)
+    assert path.read_text().startswith("a.test ")
+
+
 # --- fetching --------------------------------------------------------------------------------------------------------
 
 
