@@ -10,7 +10,6 @@ import inspect
 import multiprocessing
 import subprocess
 import threading
-import urllib.request
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from handclasp import (
     ClientConnection,
     ConfigError,
     PresentedChain,
+    Revocation,
     Role,
     ServerConfig,
     ServerConnection,
@@ -44,7 +44,7 @@ from handclasp import (
 from handclasp.crypto.signatures import KeyKind
 from handclasp.errors import CallbackError
 from handclasp.identity.certificates import Certificate
-from handclasp.identity.combine import Both, Checked, Either
+from handclasp.identity.combine import Both, Either, WithCheck
 from handclasp.identity.names import peer_name
 from handclasp.identity.pins import pin_of
 from handclasp.identity.tofu import KnownServers
@@ -217,7 +217,7 @@ def test_and(later: tuple[bool, bool]) -> None:
 @pytest.mark.parametrize("later", [(False, False), (True, False), (False, True), (True, True)])
 def test_and_a_check(later: tuple[bool, bool]) -> None:
     def outcome(one: object, other: object) -> object:
-        verdict = Checked(Says(one, later[0]), Checks(other, later[1])).verify(presented())
+        verdict = WithCheck(Says(one, later[0]), Checks(other, later[1])).verify(presented())
         return asyncio.run(_wait(verdict)) if inspect.isawaitable(verdict) else verdict
 
     assert outcome(YES, None) == YES
@@ -236,11 +236,17 @@ def test_and_a_check(later: tuple[bool, bool]) -> None:
 def test_which_combination_it_is() -> None:
     store, check, verifier = CA.trust, Checks(), Says(YES)
     known = pin(pinned(CHAIN[0]))
-    assert store & check == Checked(store, check)
-    assert check & store == Checked(store, check)
-    assert store & known == known & store == Checked(store, known)
+    assert store & check == WithCheck(store, check)
+    assert check & store == WithCheck(store, check)
+    assert store & known == known & store == WithCheck(store, known)
     assert store & verifier == Both(store, verifier)
     assert verifier & store == Both(verifier, store)
+    revocation = Revocation("staple")
+    assert store & revocation == revocation & store == WithCheck(store, revocation)
+    assert not (store & revocation).blocking  # type: ignore[attr-defined]
+    assert (store & Revocation("hard")).blocking  # type: ignore[attr-defined]
+    assert verify(CA.trust & revocation).chain == (*CHAIN, CA.certificate)
+    assert verify(CA.trust & revocation).why != verify(CA.trust).why
     assert store | verifier == Either(store, verifier)
     assert verifier | store == Either(verifier, store)
     assert store | STRANGER.trust == TrustStore((*store.sources, *STRANGER.trust.sources))
@@ -258,7 +264,7 @@ def test_what_a_combination_has_of_its_members() -> None:
     for combine in (
         Both,
         Either,
-        lambda one, other: Checked(one, Checks(None, False, other.blocking, other.fingerprint)),
+        lambda one, other: WithCheck(one, Checks(None, False, other.blocking, other.fingerprint)),
     ):
         assert not combine(CA.trust, Says(YES)).blocking
         assert combine(CA.trust, Says(YES, blocking=True)).blocking
@@ -426,16 +432,24 @@ class Web:
         self.files = files
         self.asked: list[str] = []
 
-    def __call__(self, url: str, *, limit: int, timeout: float) -> bytes:
+    def __call__(self, url: str, *, body: bytes | None, content_type: str | None, limit: int, timeout: float) -> bytes:
         self.asked.append(url)
         found = self.files.get(url, OSError("404"))
         if isinstance(found, Exception):
             raise found
         return found
 
-    async def later(self, url: str, *, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109 - the protocol's name
+    async def later(
+        self,
+        url: str,
+        *,
+        body: bytes | None,
+        content_type: str | None,
+        limit: int,
+        timeout: float,  # noqa: ASYNC109
+    ) -> bytes:
         await asyncio.sleep(0)
-        return self(url, limit=limit, timeout=timeout)
+        return self(url, body=body, content_type=content_type, limit=limit, timeout=timeout)
 
 
 LONELY = MIDDLE.issue("a.test", issuer_url=URL, send_chain=False).leaf
@@ -453,10 +467,11 @@ def test_a_missing_intermediate_is_fetched(policy: type, data: bytes) -> None:
     assert fetching.blocking
     assert verify(fetching, LONELY).chain == whole
     assert web.asked == [URL]
-    later = fetch_issuers(verifier, web.later, blocking=False)
+    later = fetch_issuers(verifier, web.later)
     verdict = later.verify(presented(LONELY))
     assert inspect.isawaitable(verdict)
     assert asyncio.run(_wait(verdict)).chain == whole
+    assert not later.blocking
     assert later.fingerprint == fetching.fingerprint == verifier.fingerprint
     assert verify(fetching, *CHAIN).chain[0] == CHAIN[0]
     assert len(web.asked) == 2
@@ -469,7 +484,7 @@ def test_a_missing_intermediate_is_fetched(policy: type, data: bytes) -> None:
 )
 def test_what_is_fetched_is_not_trusted(data: bytes | Exception) -> None:
     web = Web({URL: data})
-    for verifier in (fetch_issuers(CA.trust, web), fetch_issuers(CA.trust, web.later, blocking=False)):
+    for verifier in (fetch_issuers(CA.trust, web), fetch_issuers(CA.trust, web.later)):
         with pytest.raises(CertificateError) as caught:
             settled(verifier)
         assert caught.value.code in ("missing-intermediate", "unknown-ca")
@@ -504,17 +519,13 @@ def test_fetching_over_http() -> None:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    def fetch(url: str, *, limit: int, timeout: float) -> bytes:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:
-            return bytes(answer.read(limit + 1))
-
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
             url = f"http://127.0.0.1:{server.server_port}/middle.crt"
             leaf = MIDDLE.issue("a.test", issuer_url=url, send_chain=False).leaf
-            assert verify(fetch_issuers(CA.trust, fetch), leaf).chain[1] == MIDDLE.certificate
+            assert verify(fetch_issuers(CA.trust), leaf).chain[1] == MIDDLE.certificate
         finally:
             server.shutdown()
             thread.join()

@@ -1,18 +1,20 @@
 """Fetching a missing intermediate from where its issuer says it is (RFC 5280 §4.2.2.1): opt-in, bounded, no trust lent.
 
-What is fetched only joins the chain as one more certificate to try. The fetching itself is the caller's: nothing here
-opens a connection. The address comes from the peer: with this policy a peer can make us ask any HTTP server we reach.
+What is fetched only joins the chain as one more certificate to try. The address comes from the peer: with this policy a
+peer can make us ask any HTTP server that we reach, before it has proved who it is.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Final
 from urllib.parse import urlsplit
 
 from ..crypto.keys import decode_pkcs7
 from ..errors import CertificateError
+from ..fetching import Fetch, fetch
 from .certificates import Certificate
 from .combine import Policy, Verifier, attempt, then
 from .pem import CERTIFICATE_LABELS, blocks, is_pem
@@ -27,22 +29,19 @@ MOST_FETCHES: Final = 3
 FETCH_SECONDS: Final = 5.0
 
 
-class Fetch(Protocol):
-    """Gets what is at an `http:` address, without following it to another scheme."""
-
-    def __call__(self, url: str, *, limit: int, timeout: float) -> bytes | Awaitable[bytes]:
-        """At most `limit` bytes, within `timeout` seconds. Raises OSError or ValueError for any failure."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class FetchesIssuers(Policy):
     """A verifier whose chains may miss intermediates: they are fetched, and the verifier is asked again."""
 
     verifier: Verifier
-    fetch: Fetch
-    blocking: bool = True
-    """False for a `fetch` that answers with awaitables."""
+    fetch: Fetch = field(default=fetch, repr=False)
+    """What goes out. An `async def` is awaited. It raises OSError or ValueError where there is nothing."""
+
+    @property
+    def blocking(self) -> bool:
+        """Whether verifying may have to wait for a fetch that is not async."""
+        awaits = inspect.iscoroutinefunction(self.fetch) or inspect.iscoroutinefunction(type(self.fetch).__call__)
+        return not awaits or getattr(self.verifier, "blocking", False) is True
 
     @property
     def fingerprint(self) -> bytes | None:
@@ -66,12 +65,12 @@ class FetchesIssuers(Policy):
             def failed(failure: Exception) -> PresentedChain:
                 raise _as_sent(error, sent, f"{url}: {type(failure).__name__}") from None
 
-            def fetch() -> PresentedChain | Awaitable[PresentedChain]:
-                data = self.fetch(url, limit=FETCH_LIMIT, timeout=FETCH_SECONDS)
+            def longer() -> PresentedChain | Awaitable[PresentedChain]:
+                data = self.fetch(url, body=None, content_type=None, limit=FETCH_LIMIT, timeout=FETCH_SECONDS)
                 return then(data, lambda found: _longer(chain, found))
 
             return then(
-                attempt(fetch, failed, (OSError, ValueError)), lambda longer: self._try(longer, sent, left - 1, url)
+                attempt(longer, failed, (OSError, ValueError)), lambda more: self._try(more, sent, left - 1, url)
             )
 
         return attempt(lambda: self.verifier.verify(chain), refused, CertificateError)

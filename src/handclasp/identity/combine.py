@@ -34,8 +34,11 @@ class Verifier(Protocol):
 class Check(Protocol):
     """Decides more about a chain that was verified: a revocation policy, a pin."""
 
-    def check(self, presented: PresentedChain, verified: VerifiedPeer) -> Awaitable[None] | None:
-        """Raise CertificateError to refuse. `blocking` and `fingerprint` mean what they mean for a verifier."""
+    def check(self, presented: PresentedChain, verified: VerifiedPeer) -> object:
+        """Raise CertificateError to refuse. Return None, or a value with a line `why`, or an awaitable of either.
+
+        `blocking` and `fingerprint` mean what they mean for a verifier.
+        """
         ...
 
 
@@ -113,7 +116,7 @@ class Both(Policy):
 
 
 @dataclass(frozen=True, slots=True)
-class Checked(Policy):
+class WithCheck(Policy):
     """`verifier & check`."""
 
     verifier: Verifier
@@ -134,9 +137,12 @@ class Checked(Policy):
                 raise error
 
             def passed(answer: object) -> VerifiedPeer:
-                if answer is not None:
-                    raise CallbackError(f"the check returned {type(answer).__name__}: it raises, or returns None")
-                return verified
+                if answer is None:
+                    return verified
+                why = getattr(answer, "why", None)
+                if not isinstance(why, str) or isinstance(answer, VerifiedPeer):
+                    raise CallbackError(f"the check returned {type(answer).__name__}, not None or its reason")
+                return replace(verified, why=f"{verified.why}; {why}")
 
             return attempt(lambda: then(self.further.check(presented, verified), passed), refused, CertificateError)
 
@@ -146,9 +152,9 @@ class Checked(Policy):
 def _both(one: Verifier | Check, other: Verifier | Check) -> Policy:
     """What `one & other` is, by what each can do. What can do both things, as a pin can, checks what the other says."""
     if _verifies(one) and _checks(other):
-        return Checked(one, other)
+        return WithCheck(one, other)
     if _verifies(other) and _checks(one):
-        return Checked(other, one)
+        return WithCheck(other, one)
     return Both(one, other) if _verifies(one) and _verifies(other) else NotImplemented
 
 

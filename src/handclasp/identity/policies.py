@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 import cryptography.x509 as pyca
 
-from .aia import Fetch, FetchesIssuers
+from ..fetching import Fetch, fetch
+from .aia import FetchesIssuers
 from .certificates import Certificate
 from .combine import Verifier
 from .pins import Pin, parse_pins
@@ -44,9 +45,9 @@ def tofu(path: str | os.PathLike[str]) -> TrustOnFirstUse:
     return TrustOnFirstUse(KnownServers(os.fspath(path)))
 
 
-def fetch_issuers(verifier: Verifier, fetch: Fetch, *, blocking: bool = True) -> FetchesIssuers:
-    """A verifier that fetches missing intermediates: `fetch_issuers(webpki(), fetch) & revocation`."""
-    return FetchesIssuers(verifier, fetch, blocking)
+def fetch_issuers(verifier: Verifier, fetch: Fetch = fetch) -> FetchesIssuers:
+    """A verifier that fetches missing intermediates: `fetch_issuers(webpki())`. The peer says where from."""
+    return FetchesIssuers(verifier, fetch)
 
 
 def _store(roots: tuple[Roots, ...]) -> TrustStore:

@@ -361,7 +361,7 @@ class _Inquiry:
             alert=alert,
             remedy=remedy,
             peer_chain=chain,
-            certificate_index=chain.index(certificate) if certificate in chain else None,
+            certificate=certificate,
             facts={name: printable(value) for name, value in (facts or {}).items()},
         )
 
