@@ -33,16 +33,19 @@ ORDER = (
     "keylog",
     "fetching",
     "identity",
+    "rotation",
     "sessions",
     "config",
     "danger",
     "handshake",
     "events",
     "connection",
+    "asgi",
     "io",
     "ssl",
     "",
     "lab",
+    "testing",
     "cli",
     "__main__",
 )
@@ -50,9 +53,10 @@ ORDER = (
 
 ONLY_FROM_ABOVE = {
     "danger": {"cli", "lab"},
-    "lab": {"cli"},
+    "lab": {"cli", "testing"},
     "cli": {"__main__"},
-    "": {"lab", "cli"},
+    "testing": set(),
+    "": {"lab", "testing", "cli"},
     # what goes out on a certificate's word is a default of policies, and a tool of adapters
     "fetching": {"identity", "io", ""},
 }

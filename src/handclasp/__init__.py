@@ -6,7 +6,7 @@ with handclasp.connect("example.com", 443) as tls:
 """
 
 from .alerts import Alert
-from .config import ClientAuth, ClientConfig, EarlyData, PadTo, ServerConfig, UnknownNames
+from .config import ClientAuth, ClientConfig, EarlyData, PadTo, ServerConfig, UnknownNames, UnverifiedClients
 from .connection import ClientConnection, ServerConnection
 from .errors import (
     AlertReceived,
@@ -28,7 +28,7 @@ from .events import Asked, Closed, ConnectionInfo, Data, EarlyDataReceived, Hand
 from .fetching import Fetch, fetch
 from .handshake.script import EarlyDataRejected, KeysExpired, TicketReceived
 from .identity.certificates import Certificate
-from .identity.credentials import Credential, Signer
+from .identity.credentials import Credential, CredentialRequest, CredentialSource, Signer
 from .identity.names import PeerName
 from .identity.policies import fetch_issuers, pin, private, tofu, webpki
 from .identity.revocation.cache import AnswerCache
@@ -40,6 +40,7 @@ from .io.blocking import Listener, TLSSocket, connect, listen, wrap
 from .io.stapler import OCSPStapler
 from .keylog import KeyLogFile
 from .limits import Limits
+from .rotation import CredentialFiles
 from .sessions.cache import ClientSessions, ServerSessions
 from .sessions.external import ExternalPsk
 from .sessions.tickets import TicketKeys
@@ -67,6 +68,9 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionInfo",
     "Credential",
+    "CredentialFiles",
+    "CredentialRequest",
+    "CredentialSource",
     "Data",
     "EarlyData",
     "EarlyDataReceived",
@@ -109,6 +113,7 @@ __all__ = [
     "TruncatedError",
     "TrustStore",
     "UnknownNames",
+    "UnverifiedClients",
     "VerifiedPeer",
     "Verifier",
     "connect",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -16,7 +16,7 @@ from .crypto.groups import GROUPS, POST_QUANTUM
 from .crypto.signatures import SUPPORTED as SUPPORTED_SCHEMES
 from .crypto.suites import DEFAULT_SUITES, SAFE_SUITES, SUITES
 from .errors import ConfigError
-from .identity.credentials import Credential
+from .identity.credentials import Credential, CredentialChooser, CredentialSource
 from .identity.revocation.policy import Revocation
 from .identity.trust import TrustStore, Verifier
 from .keylog import KeyLog
@@ -125,8 +125,11 @@ class ClientConfig(Config):
     revocation: Revocation | str = field(default_factory=Revocation)
     """Whether the CA still stands by the server's certificates: a `Revocation`, or just its mode: "off", "staple" (what
     is stapled has to be good), "soft" and "hard" (the CA is asked)."""
-    credentials: Sequence[Credential] = ()
-    """What to show a server that asks for a certificate; the first that fits is used."""
+    credentials: Sequence[Credential] | CredentialChooser = ()
+    """What to show a server that asks for a certificate: the first that fits, one from a CA it names before others.
+
+    Or a function that is asked then: see `CredentialChooser`.
+    """
     key_shares: Sequence[NamedGroup] | None = None
     """Groups to send a key share for at once. None: the first group, and the first plain curve beside a hybrid."""
     max_fragment_length: MaxFragmentLength | None = None
@@ -142,8 +145,9 @@ class ClientConfig(Config):
 
     def __post_init__(self) -> None:
         super(ClientConfig, self).__post_init__()
-        object.__setattr__(self, "credentials", _credentials(self.credentials))
         object.__setattr__(self, "revocation", Revocation.of(self.revocation))
+        if not callable(self.credentials):
+            object.__setattr__(self, "credentials", _credentials(self.credentials))
         if self.key_shares is not None:
             object.__setattr__(self, "key_shares", _listed("key_shares", self.key_shares))
         object.__setattr__(self, "psks", _psks(self.psks, PskRole.CLIENT))
@@ -151,6 +155,11 @@ class ClientConfig(Config):
             raise ConfigError("key_shares holds a group that groups does not")
         if not callable(getattr(self.trust, "verify", None)):
             raise ConfigError("trust needs a verify method: a TrustStore, or another verifier")
+
+    @property
+    def listed_credentials(self) -> tuple[Credential, ...]:
+        """The credentials that are listed; none where a function has to be asked."""
+        return () if callable(self.credentials) else tuple(self.credentials)
 
     @property
     def offered_shares(self) -> tuple[NamedGroup, ...]:
@@ -167,6 +176,18 @@ class UnknownNames(Enum):
     """Refuse with unrecognized_name."""
 
 
+class UnverifiedClients(Enum):
+    """What a server does with a client whose certificate its verifier does not accept."""
+
+    REFUSE = "refuse"
+    """End the connection with the alert that says why."""
+    ANONYMOUS = "anonymous"
+    """Go on as with a client that has no certificate, so that a page can say what a bare alert cannot.
+
+    The client is nobody: `info.peer_certificates` is empty. `info.client_error` has the reason, and the chain.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientAuth:
     """That a server asks its clients for a certificate: whether it must come, and how it is checked."""
@@ -179,10 +200,22 @@ class ClientAuth:
     """The same as a client's, for clients; off unless said otherwise: few clients staple, and none of them has to."""
     authorities: Sequence[bytes] = ()
     """Names of the CAs we accept, DER, as a hint for the client."""
+    unverified: UnverifiedClients | str = UnverifiedClients.REFUSE
+    """What to do with a client whose certificate `verify` does not accept: "refuse", or "anonymous".
+
+    Whatever it is: a certificate that cannot be read, a signature that does not fit it, and a verifier that fails
+    instead of deciding refuse the connection.
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "authorities", _listed("authorities", self.authorities))
         object.__setattr__(self, "revocation", Revocation.of(self.revocation))
+        object.__setattr__(self, "unverified", _choice(UnverifiedClients, "client_auth.unverified", self.unverified))
+        if self.required and self.unverified is UnverifiedClients.ANONYMOUS:
+            raise ConfigError(
+                "client_auth cannot both require a verified certificate and go on without one",
+                remedy="set required=False, or leave unverified out",
+            )
         if not callable(getattr(self.verify, "verify", None)):
             raise ConfigError("client_auth.verify needs a verify method: a TrustStore, or another verifier")
 
@@ -215,9 +248,13 @@ class EarlyData:
 class ServerConfig(Config):
     """A server."""
 
-    credentials: Sequence[Credential] = ()
-    """Certificates with their keys. Which one answers depends on the name asked for and the schemes offered. At least
-    one, unless there are `psks`."""
+    credentials: Sequence[Credential] | CredentialSource = ()
+    """Certificates with their keys, or a source that is asked for them at each ClientHello. At least one, unless there
+    are `psks`.
+
+    Which one answers depends on the name asked for (one that has it before one that covers it with a wildcard, and
+    that before the others, the first of which is the default) and on the schemes offered.
+    """
     client_auth: ClientAuth | None = None
     """Ask clients for a certificate; None: do not ask."""
     sessions: SessionStore | None = None
@@ -237,11 +274,7 @@ class ServerConfig(Config):
 
     def __post_init__(self) -> None:
         super(ServerConfig, self).__post_init__()
-        object.__setattr__(self, "credentials", _credentials(self.credentials))
-        try:
-            object.__setattr__(self, "unknown_names", UnknownNames(self.unknown_names))
-        except ValueError:
-            raise ConfigError(f"unknown_names is 'default' or 'refuse', not {self.unknown_names!r}") from None
+        object.__setattr__(self, "unknown_names", _choice(UnknownNames, "unknown_names", self.unknown_names))
         if not callable(getattr(self.psks, "find", None)):
             object.__setattr__(self, "psks", _psks(self.psks, PskRole.SERVER))
         if self.psks and self.client_auth is not None and self.client_auth.required:
@@ -258,20 +291,35 @@ class ServerConfig(Config):
             )
         if not 0 <= self.ticket_count <= 16:
             raise ConfigError(f"ticket_count is 0 to 16, not {self.ticket_count}")
-        if not self.credentials and not self.psks:
+        if callable(getattr(self.credentials, "credentials", None)):
+            return
+        listed = _credentials(self.credentials)
+        object.__setattr__(self, "credentials", listed)
+        if not listed and not self.psks:
             raise ConfigError("a server needs at least one credential", remedy="Credential.from_files(chain, key)")
-        if any(credential.leaf.must_staple and credential.staples is None for credential in self.credentials):
+        if any(credential.leaf.must_staple and credential.staples is None for credential in listed):
             raise ConfigError(
                 "a certificate demands a stapled OCSP response, and its credential has none: clients will refuse it",
                 code="must-staple",
                 remedy="credential.with_staple(handclasp.OCSPStapler(credential))",
             )
-        usable = {scheme for credential in self.credentials for scheme in credential.schemes}
-        if self.credentials and not usable & set(self.signature_schemes):
+        usable = {scheme for credential in listed for scheme in credential.schemes}
+        if listed and not usable & set(self.signature_schemes):
             raise ConfigError("no credential can sign with any of signature_schemes")
+
+    @property
+    def source(self) -> CredentialSource | None:
+        """Who has to be asked for credentials; None where they are listed."""
+        return None if isinstance(self.credentials, Sequence) else self.credentials
+
+    @property
+    def listed_credentials(self) -> tuple[Credential, ...]:
+        """The credentials that are listed; none where a source has to be asked."""
+        return tuple(self.credentials) if isinstance(self.credentials, Sequence) else ()
 
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Enum)
 
 
 def _listed(name: str, values: Sequence[T]) -> tuple[T, ...]:
@@ -283,9 +331,17 @@ def _listed(name: str, values: Sequence[T]) -> tuple[T, ...]:
     return listed
 
 
-def _credentials(values: Sequence[Credential]) -> tuple[Credential, ...]:
-    listed = tuple(values)
-    if not all(isinstance(value, Credential) for value in listed):
+def _choice(enum: type[E], name: str, value: object) -> E:
+    try:
+        return enum(value)
+    except ValueError:
+        words = " or ".join(repr(member.value) for member in enum)
+        raise ConfigError(f"{name} is {words}, not {value!r}") from None
+
+
+def _credentials(values: object) -> tuple[Credential, ...]:
+    listed = tuple(values) if isinstance(values, Iterable) else None
+    if listed is None or not all(isinstance(value, Credential) for value in listed):
         raise ConfigError("credentials takes Credential objects", remedy="Credential.from_files(chain, key)")
     return listed
 

@@ -364,10 +364,13 @@ class Connection:
         return older and alert is not Alert.CLOSE_NOTIFY
 
     def _resume(self, value: object) -> None:
-        """Go on with the script; answer what it asks at once where the configuration can."""
+        """Go on with the script; answer what it asks at once where the configuration can.
+
+        An error in place of a value is raised where the script asked.
+        """
         while True:
             try:
-                want = self._script.send(value)
+                want = self._script.throw(value) if isinstance(value, TLSError) else self._script.send(value)
             except StopIteration as finished:
                 self._complete(finished.value)
                 value = None
@@ -380,7 +383,10 @@ class Connection:
             if want.blocking:
                 self._events.append(Asked(want))
                 return
-            value = want.put()
+            try:
+                value = want.put()
+            except TLSError as refusal:
+                value = refusal
             if inspect.isawaitable(value):
                 self._events.append(Asked(want, value))
                 return
@@ -397,9 +403,7 @@ class Connection:
         self._events.append(HandshakeComplete(self.info))
 
     def _answered(self, value: object) -> None:
-        if isinstance(value, TLSError):
-            raise value
-        if isinstance(value, BaseException):
+        if isinstance(value, BaseException) and not isinstance(value, TLSError):
             raise CallbackError(f"an answer failed: {type(value).__name__}") from value
         self._resume(value)
         self._pump()

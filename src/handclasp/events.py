@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .errors import CertificateError
 from .handshake.script import EarlyDataRejected, KeysExpired, Peer, Question, TicketReceived
 from .identity.certificates import Certificate
 from .identity.revocation.finding import Evidence
@@ -87,6 +88,11 @@ class ConnectionInfo:
     """The chain as it was verified, from the leaf to the trusted root."""
     revocation: Evidence | None
     """What spoke for the peer's leaf not being revoked; None where nothing was looked at. `why` has the details."""
+    client_error: CertificateError | None
+    """A server's: why the client's certificate was not accepted, where it goes on without (`ClientAuth.unverified`).
+
+    The client is anonymous then; the chain it showed is here alone, as `client_error.peer_chain`.
+    """
     certificate: Certificate | None
     """Our own leaf, where we showed one."""
     choices: tuple[Chosen, ...]
@@ -119,6 +125,7 @@ def info_of(peer: Peer) -> ConnectionInfo:
         peer_certificates=peer.chain,
         verified_chain=verdict.chain if isinstance(verdict, VerifiedPeer) else (),
         revocation=taken.get(Subject.REVOCATION),
+        client_error=verdict if isinstance(verdict, CertificateError) else None,
         certificate=taken.get(Subject.CREDENTIAL) or taken.get(Subject.CLIENT_CREDENTIAL),
         choices=tuple(peer.notes.values()),
     )

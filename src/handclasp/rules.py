@@ -174,6 +174,13 @@ UNRECOGNIZED_NAME = Rule(
     Kind.NEGOTIATION,
     "add a credential whose certificate has this name, or set unknown_names='default'",
 )
+SERVER_NAME_REQUIRED = Rule(
+    "RFC 8446 §9.2",
+    Alert.MISSING_EXTENSION,
+    "the client asks for no name, and our source of credentials has none for such a client",
+    Kind.NEGOTIATION,
+    "client: send server_name (SNI); server: let the source give a default",
+)
 HELLO_COMPRESSION = Rule(
     "RFC 8446 §4.1.2", Alert.ILLEGAL_PARAMETER, "the ClientHello offers other than null compression"
 )

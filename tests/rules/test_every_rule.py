@@ -22,6 +22,7 @@ from handclasp import (
     CertificateError,
     CipherSuite,
     ClientAuth,
+    Credential,
     EarlyData,
     HandshakeError,
     Limits,
@@ -307,6 +308,18 @@ breaks("NO_COMMON_SIGNATURE_SCHEME")(
 breaks("NO_APPLICATION_PROTOCOL")(lambda stage: stage.play(stage.client(alpn=["h2"]), stage.server(alpn=["http/1.1"])))
 breaks("UNRECOGNIZED_NAME")(
     lambda stage: stage.play(stage.client(name="other.test"), stage.server(unknown_names=UnknownNames.REFUSE))
+)
+
+
+class NoDefault:
+    """A source of credentials for clients that ask by name."""
+
+    def credentials(self, hello: ClientHello) -> list[Credential]:
+        return [] if hello.extensions.server_name is None else [credential()]
+
+
+breaks("SERVER_NAME_REQUIRED")(
+    lambda stage: stage.play(stage.client(send_server_name=False), stage.server(credentials=NoDefault()))
 )
 breaks("HELLO_COMPRESSION")(lambda stage: hello(stage, fields(ClientHello, legacy_compression_methods=b"\1\0")))
 breaks("HELLO_MISSING_GROUPS")(lambda stage: hello_with(stage, supported_groups=None))

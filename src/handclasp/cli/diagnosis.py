@@ -252,7 +252,9 @@ def _alert(error: AlertReceived, attempt: Attempt) -> Problem:
 
 def _our_certificate(error: AlertReceived, attempt: Attempt) -> Problem:
     if not _lacked_certificate(attempt):
-        ours = attempt.config.credentials[0].leaf if attempt.config and attempt.config.credentials else None
+        ours = (
+            attempt.config.listed_credentials[0].leaf if attempt.config and attempt.config.listed_credentials else None
+        )
         facts: Facts = ()
         if ours is not None:
             now = attempt.config.clock() if attempt.config else ours.not_before

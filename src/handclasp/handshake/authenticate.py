@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import rules
-from ..config import ClientAuth, ClientConfig, Config
+from ..config import ClientAuth, ClientConfig, Config, UnverifiedClients
 from ..crypto import signatures
+from ..errors import CallbackError, CertificateError
 from ..identity.certificates import Certificate, parse_chain
-from ..identity.credentials import Credential
+from ..identity.credentials import Credential, CredentialRequest
 from ..identity.names import PeerName
 from ..identity.revocation.policy import Mode, Revocation
 from ..identity.trust import PresentedChain, Role, Verifier, check_leaf
@@ -17,8 +18,9 @@ from ..trace import Subject
 from ..wire.extensions import CertificateStatus, CertificateStatusRequest, Empty
 from ..wire.messages12 import CertificateStatusMessage
 from ..wire.names import CertificateStatusType, SignatureScheme, TLSVersion
-from .proofs import Identity, Possession
-from .script import CheckRevocation, FindStaple, Peer, VerifyPeer
+from .negotiate import Answer, choose_client_credential
+from .proofs import Anonymous, Identity, Possession
+from .script import CheckRevocation, ChooseCredential, FindStaple, Peer, VerifyPeer
 
 
 def present(peer: Peer, config: Config, ders: Sequence[bytes]) -> Certificate:
@@ -41,12 +43,6 @@ async def identify_server(
     return await _identify(peer, presented, config.trust, Revocation.of(config.revocation))
 
 
-async def identify_client(peer: Peer, config: Config, asked: ClientAuth, staples: Sequence[bytes] = ()) -> Identity:
-    """The same of a client, whom nobody asks for by name."""
-    presented = PresentedChain(peer.chain, Role.CLIENT, None, config.clock(), config.limits, tuple(staples))
-    return await _identify(peer, presented, asked.verify, Revocation.of(asked.revocation))
-
-
 async def _identify(peer: Peer, presented: PresentedChain, verifier: Verifier, revocation: Revocation) -> Identity:
     verdict = await peer.ask(VerifyPeer(verifier, presented))
     peer.note(Subject.PEER, verdict, verdict.why)
@@ -54,6 +50,41 @@ async def _identify(peer: Peer, presented: PresentedChain, verifier: Verifier, r
         checked = await peer.ask(CheckRevocation(revocation, presented, verdict))
         peer.note(Subject.REVOCATION, checked.evidence, checked.why)
     return Identity(verdict)
+
+
+async def admit(
+    peer: Peer, config: Config, auth: ClientAuth, possession: Possession, staples: Sequence[bytes] = ()
+) -> tuple[Identity, Possession] | tuple[Anonymous, Anonymous]:
+    """Ask about the chain a client has shown; who is not accepted is refused, or nobody, as `auth` says."""
+    presented = PresentedChain(peer.chain, Role.CLIENT, None, config.clock(), config.limits, tuple(staples))
+    try:
+        return await _identify(peer, presented, auth.verify, Revocation.of(auth.revocation)), possession
+    except CertificateError as error:
+        if auth.unverified is not UnverifiedClients.ANONYMOUS:
+            raise
+        refusal = error.with_traceback(None)
+    refusal.peer_chain, peer.chain = peer.chain, ()
+    peer.note(Subject.PEER, refusal, f"not accepted, and so nobody: {refusal}")
+    return Anonymous(), Anonymous()
+
+
+async def choose_shown(
+    peer: Peer, config: ClientConfig, ours: Sequence[SignatureScheme], request: CredentialRequest
+) -> Answer | None:
+    """What a client shows to a server that asks, and what it signs with; None: an empty list."""
+    candidates, chosen = config.listed_credentials, None
+    if callable(config.credentials):
+        chosen = await peer.ask(ChooseCredential(config.credentials, request))
+        candidates = () if chosen is None else (chosen,)
+    choice = choose_client_credential(candidates, ours, request.schemes, request.authorities)
+    if choice is None:
+        if chosen is not None:
+            raise CallbackError("the credential that was chosen cannot sign with what the server accepts")
+        peer.note(Subject.CLIENT_CREDENTIAL, None, "the server asked for a certificate; none of ours fits")
+        return None
+    peer.note(Subject.CLIENT_CREDENTIAL, choice.value.credential.leaf, choice.why)
+    peer.note(Subject.CLIENT_SIGNATURE_SCHEME, choice.value.scheme, choice.why)
+    return choice.value
 
 
 def read_staple(status: CertificateStatus | CertificateStatusMessage | None) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from .. import rules
 from ..channel.inbound import ChangeCipherSpecs
 from ..channel.prf import MasterSecret, WriteKeys
@@ -12,6 +10,7 @@ from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, KeyExchange, Suite
 from ..crypto.transport import encrypt_premaster
 from ..identity.certificates import Certificate
+from ..identity.credentials import CredentialRequest
 from ..rules import require
 from ..sessions.cache import ClientSession
 from ..sessions.session import Session
@@ -29,10 +28,10 @@ from ..wire.messages12 import (
     ServerHelloDone,
     ServerKeyExchange,
 )
-from ..wire.names import ExtensionType, SignatureScheme, TLSVersion
-from .authenticate import check_signed, identify_server, present, read_staple
+from ..wire.names import ExtensionType, TLSVersion
+from .authenticate import check_signed, choose_shown, identify_server, present, read_staple
 from .client13 import accept_protocol, check_solicited, limit_records
-from .negotiate import Answer, choose_client_credential, picked, schemes12
+from .negotiate import Answer, picked, schemes12
 from .offer import Offer
 from .proofs import Established, Possession, check_finished
 from .resume import client_policy, keep_session, remember12, remembered
@@ -63,7 +62,7 @@ async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:
     proven = possession is not None  # in RSA key transport only the server's Finished proves it
     identity = await identify_server(peer, config, offer.name, (staple,), proven=proven)
 
-    answer = show_certificate(peer, offer, request)
+    answer = await show_certificate(peer, offer, request)
     premaster = exchange_keys(peer, offer, leaf, exchange)
     master = agree(peer, suite, premaster, hello)
     if answer is not None:
@@ -250,23 +249,16 @@ def agree(peer: Peer, suite: Suite, premaster: Secret, hello: ServerHello) -> Ma
     return master
 
 
-def show_certificate(peer: Peer, offer: Offer, request: CertificateRequest12 | None) -> Answer | None:
+async def show_certificate(peer: Peer, offer: Offer, request: CertificateRequest12 | None) -> Answer | None:
     """Our certificate, or that we have none, where the server asks (RFC 5246 §7.4.6)."""
     if request is None:
         return None
-    config = offer.config
-    ours: Sequence[SignatureScheme] = schemes12(config.signature_schemes)
-    choice = choose_client_credential(
-        tuple(config.credentials), ours, request.signature_algorithms, request.certificate_authorities
-    )
-    if choice is None:
-        peer.note(Subject.CLIENT_CREDENTIAL, None, "the server asked for a certificate; none of ours fits")
-        peer.send(Certificate12(()))
-        return None
-    peer.note(Subject.CLIENT_CREDENTIAL, choice.value.credential.leaf, choice.why)
-    peer.note(Subject.CLIENT_SIGNATURE_SCHEME, choice.value.scheme, choice.why)
-    peer.send(Certificate12(tuple(certificate.der for certificate in choice.value.credential.chain)))
-    return choice.value
+    name = str(offer.name) if offer.name else None
+    wish = CredentialRequest(request.certificate_authorities, request.signature_algorithms, TLSVersion.TLS_1_2, name)
+    answer = await choose_shown(peer, offer.config, schemes12(offer.config.signature_schemes), wish)
+    chain = answer.credential.chain if answer is not None else ()
+    peer.send(Certificate12(tuple(certificate.der for certificate in chain)))
+    return answer
 
 
 _HELLO_EXTENSIONS = frozenset(

@@ -10,6 +10,7 @@ from ..channel.schedule import Early, Handshake, Main, TrafficSecret
 from ..config import ClientConfig
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, Suite
+from ..identity.credentials import CredentialRequest
 from ..limits import MAX_PLAINTEXT
 from ..rules import require
 from ..sessions.session import Session
@@ -28,8 +29,8 @@ from ..wire.messages import (
     ServerHello,
 )
 from ..wire.names import CertificateStatusType, ExtensionType, MaxFragmentLength, TLSVersion
-from .authenticate import check_signed, identify_server, present, read_staple, staple_for
-from .negotiate import Answer, choose_client_credential, picked
+from .authenticate import check_signed, choose_shown, identify_server, present, read_staple, staple_for
+from .negotiate import Answer, picked
 from .offer import Offer
 from .proofs import (
     CLIENT_CONTEXT,
@@ -80,7 +81,7 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
         peer.send(EndOfEarlyData())
         peer.write_with(ours, Epoch.HANDSHAKE)
     if request is not None:
-        await authenticate_client(peer, offer.config, request)
+        await authenticate_client(peer, offer, request)
     peer.send(Finished(ours.finished(transcript.hash())))
     peer.read_with(read_secret, Epoch.APPLICATION)
     peer.write_with(main.client_traffic(hashed), Epoch.APPLICATION)
@@ -274,25 +275,20 @@ async def authenticate_server(peer: Peer, offer: Offer, message: Certificate) ->
     return await identify_server(peer, config, offer.name, staples), possession
 
 
-async def authenticate_client(peer: Peer, config: ClientConfig, request: CertificateRequest) -> None:
+async def authenticate_client(peer: Peer, offer: Offer, request: CertificateRequest) -> None:
     """Show a certificate, or say that we have none: RFC 8446 §4.4.2."""
     require(request.certificate_request_context == b"", rules.REQUEST_CONTEXT)
     theirs = request.extensions.signature_algorithms
     if theirs is None:
         rules.fail(rules.REQUEST_MISSING_SCHEMES)
-    choice = choose_client_credential(
-        tuple(config.credentials),
-        tuple(config.signature_schemes),
-        theirs,
-        request.extensions.certificate_authorities or (),
-    )
-    if choice is None:
-        peer.note(Subject.CLIENT_CREDENTIAL, None, "the server asked for a certificate; none of ours fits")
+    authorities = request.extensions.certificate_authorities or ()
+    name = str(offer.name) if offer.name else None
+    wish = CredentialRequest(authorities, theirs, TLSVersion.TLS_1_3, name)
+    answer = await choose_shown(peer, offer.config, tuple(offer.config.signature_schemes), wish)
+    if answer is None:
         peer.send(Certificate(b"", ()))
-        return
-    peer.note(Subject.CLIENT_CREDENTIAL, choice.value.credential.leaf, choice.why)
-    peer.note(Subject.CLIENT_SIGNATURE_SCHEME, choice.value.scheme, choice.why)
-    await prove(peer, choice.value, CLIENT_CONTEXT, request.extensions.status_request)
+    else:
+        await prove(peer, answer, CLIENT_CONTEXT, request.extensions.status_request)
 
 
 async def prove(peer: Peer, answer: Answer, context: bytes, asked: CertificateStatusRequest | Empty | None) -> None:

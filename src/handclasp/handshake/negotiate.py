@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, product
 from typing import Generic, TypeVar
 
 from .. import rules
@@ -122,12 +123,14 @@ class Answer:
 
 def choose_credential(config: ServerConfig, name: str | None, theirs: Sequence[SignatureScheme]) -> Choice[Answer]:
     """By name first, then by what the client can verify; in the order of `credentials` and of our schemes."""
-    for credential in _by_name(config, name):
+    for credential in chain.from_iterable(_by_name(config, name)):
         scheme = prefer(_usable(config.signature_schemes, credential), theirs)
         if scheme is not None:
             why = f"its certificate has the name {name}" if name and credential.matches(name) else "the default"
             return Choice(Answer(credential, scheme.value), f"{why}, and the client accepts {scheme.value}")
-    ours = [scheme for credential in config.credentials for scheme in _usable(config.signature_schemes, credential)]
+    ours = [
+        scheme for credential in config.listed_credentials for scheme in _usable(config.signature_schemes, credential)
+    ]
     raise PeerFault(rules.NO_COMMON_SIGNATURE_SCHEME, ours=ours, theirs=theirs)
 
 
@@ -177,15 +180,15 @@ def schemes12(ours: Sequence[SignatureScheme]) -> tuple[SignatureScheme, ...]:
 
 
 def choose_answer12(config: ServerConfig, name: str | None, hello: ClientHello) -> Choice[Answer12]:
-    """In TLS 1.2 the suite says which kind of key signs, so suite and certificate are chosen together."""
+    """By name first; then suite and certificate together, for in TLS 1.2 the suite says which kind of key signs."""
     theirs = hello.cipher_suites
     ours = [suite for suite in config.cipher_suites if SUITES[suite].version is TLSVersion.TLS_1_2]
     group = _curve12(config, hello)
-    for code in ours:
+    for alike, code in product(_by_name(config, name), ours):
         suite = SUITES[code]
         if code not in theirs or (group is None and suite.key_exchange is not KeyExchange.RSA):
             continue
-        for credential in _by_name(config, name):
+        for credential in alike:
             answer = _answer12(config, hello, suite, credential, group)
             if answer is not None:
                 return Choice(answer, "the first of ours that they offer and a certificate of ours fits")
@@ -215,9 +218,15 @@ def _curve12(config: ServerConfig, hello: ClientHello) -> NamedGroup | None:
     return None if choice is None else choice.value
 
 
-def _by_name(config: ServerConfig, name: str | None) -> list[Credential]:
-    """Our credentials, those for the name asked for in front. Raises PeerFault where others are not to be shown."""
-    named = [credential for credential in config.credentials if name is not None and credential.matches(name)]
-    if name is not None and not named and config.unknown_names is UnknownNames.REFUSE:
+def _by_name(config: ServerConfig, name: str | None) -> tuple[list[Credential], ...]:
+    """Our credentials: those with just the name asked for, those that cover it with a wildcard, the others.
+
+    Raises PeerFault where others are not to be shown.
+    """
+    listed = config.listed_credentials
+    covering = [credential for credential in listed if name is not None and credential.matches(name)]
+    if name is not None and not covering and config.unknown_names is UnknownNames.REFUSE:
         raise PeerFault(rules.UNRECOGNIZED_NAME, name)
-    return named + [credential for credential in config.credentials if credential not in named]
+    exact = [credential for credential in covering if name in {known.lower() for known in credential.leaf.names}]
+    wildcard = [credential for credential in covering if credential not in exact]
+    return exact, wildcard, [credential for credential in listed if credential not in covering]

@@ -14,6 +14,7 @@ from ..channel.prf import MasterSecret
 from ..config import ClientConfig, Config, ServerConfig
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, Suite
+from ..errors import CertificateError
 from ..identity.names import PeerName
 from ..identity.revocation.policy import Revocation
 from ..identity.trust import VerifiedPeer, Verifier
@@ -178,7 +179,7 @@ def resumable(
 
     A key known beforehand needs no ticket: it is the shorter way already.
     """
-    if policy is None or isinstance(identity, SharedKey):
+    if policy is None or isinstance(identity, SharedKey) or _unverified(peer):
         return None
     name, protocol = peer.notes.get(Subject.SERVER_NAME), peer.notes.get(Subject.ALPN)
     return Resumable(
@@ -198,7 +199,7 @@ def remember12(
     """The session of a full TLS 1.2 handshake; None where it must not be kept: without the extended master secret a
     resumption could be spliced onto another connection (RFC 7627 §5.4).
     """
-    if policy is None or not master.extended:
+    if policy is None or not master.extended or _unverified(peer):
         return None
     name, protocol = peer.notes.get(Subject.SERVER_NAME), peer.notes.get(Subject.ALPN)
     now = config.clock()
@@ -215,6 +216,12 @@ def remember12(
         expires=now + config.session_lifetime,
         verified_chain=identity.peer.chain if isinstance(identity, Identity) else (),
     )
+
+
+def _unverified(peer: Peer) -> bool:
+    """Whether this is a client we go on with although its certificate was refused: the next time it is told again."""
+    verdict = peer.notes.get(Subject.PEER)
+    return verdict is not None and isinstance(verdict.value, CertificateError)
 
 
 def remembered(peer: Peer, session: Session) -> tuple[Identity, Possession] | tuple[Anonymous, Anonymous]:

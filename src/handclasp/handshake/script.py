@@ -7,7 +7,7 @@ answers each await in turn.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
 from types import coroutine
 from typing import Any, Generic, TypeVar, overload
@@ -21,7 +21,7 @@ from ..channel.transcript import Transcript
 from ..config import ServerConfig
 from ..errors import CallbackError, TLSError
 from ..identity.certificates import Certificate
-from ..identity.credentials import Credential, Signer
+from ..identity.credentials import Credential, CredentialChooser, CredentialRequest, CredentialSource, Signer
 from ..identity.revocation.ocsp import MAX_RESPONSE
 from ..identity.revocation.policy import Checked, Revocation
 from ..identity.revocation.staples import StapleSource
@@ -208,6 +208,47 @@ class ChooseConfig(Question[ServerConfig]):
 
 
 @dataclass(frozen=True, slots=True)
+class FindCredentials(Question[tuple[Credential, ...]]):
+    """Which credentials are there for this ClientHello?"""
+
+    source: CredentialSource = field(repr=False)
+    hello: ClientHello
+
+    @property
+    def blocking(self) -> bool:
+        return blocks(self.source)
+
+    def answer(self) -> Any:
+        return self.source.credentials(self.hello)
+
+    def check(self, value: object) -> tuple[Credential, ...]:
+        listed = tuple(value) if isinstance(value, Sequence) else None
+        if listed is None or not all(isinstance(credential, Credential) for credential in listed):
+            raise CallbackError(f"the source of credentials returned {type(value).__name__}, not a list of them")
+        return listed
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseCredential(Question[Credential | None]):
+    """Which certificate do we show to this server, if any?"""
+
+    choose: CredentialChooser = field(repr=False)
+    request: CredentialRequest
+
+    @property
+    def blocking(self) -> bool:
+        return blocks(self.choose)
+
+    def answer(self) -> Credential | Awaitable[Credential | None] | None:
+        return self.choose(self.request)
+
+    def check(self, value: object) -> Credential | None:
+        if value is not None and not isinstance(value, Credential):
+            raise CallbackError(f"credentials returned {type(value).__name__}, neither a Credential nor None")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
 class Consult(Question[T]):
     """Ask a store that the configuration names. Its kinds below say what for."""
 
@@ -358,7 +399,7 @@ class Peer:
         await _suspend(Receive((ChangeCipherSpec,)))
 
     async def ask(self, question: Question[T]) -> T:
-        """The answer of whoever the configuration names for this."""
+        """The answer of whoever the configuration names for this. Raises the TLSError it was refused with."""
         return question.check(await _suspend(question))
 
     # --- said ---

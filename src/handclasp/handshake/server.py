@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from .. import rules
 from ..channel.inbound import ChangeCipherSpecs
 from ..config import ServerConfig
+from ..rules import require
 from ..trace import Subject
 from ..wire.messages import ClientHello
 from ..wire.names import TLSVersion
 from .negotiate import asked_name, choose_version
 from .proofs import Established
-from .script import ChooseConfig, Peer
+from .script import ChooseConfig, FindCredentials, Peer
 from .server12 import server12
 from .server13 import server13
 
@@ -24,6 +26,12 @@ async def server(peer: Peer, config: ServerConfig) -> Established:
         peer.note(Subject.SERVER_NAME, name, "the name the client asked for")
     if config.choose is not None:
         config = await peer.ask(ChooseConfig(config.choose, hello))
+    if config.source is not None:
+        found = await peer.ask(FindCredentials(config.source, hello))
+        if not config.psks:  # with which a client may need no certificate
+            require(found or name is None, rules.UNRECOGNIZED_NAME, str(name))
+            require(found, rules.SERVER_NAME_REQUIRED)
+        config = config.replace(credentials=found)
     version = choose_version(config, hello)
     peer.note(Subject.VERSION, version.value, version.why)
     if version.value is TLSVersion.TLS_1_2:

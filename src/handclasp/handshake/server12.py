@@ -33,7 +33,7 @@ from ..wire.messages12 import (
     ServerKeyExchange,
 )
 from ..wire.names import CertificateStatusType, CipherSuite, ClientCertificateType, ECCurveType, TLSVersion
-from .authenticate import check_signed, identify_client, present, staple_for
+from .authenticate import admit, check_signed, present, staple_for
 from .client12 import agree, receive_change, send_change
 from .negotiate import Answer12, choose_answer12, choose_protocol, schemes12
 from .proofs import Anonymous, Established, Identity, Possession, check_finished
@@ -276,5 +276,4 @@ async def authenticate_client(
     ours = schemes12(config.signature_schemes)
     possession = check_signed(leaf, verify.algorithm, verify.signature, content, ours, TLSVersion.TLS_1_2)
     peer.note(Subject.CLIENT_SIGNATURE_SCHEME, verify.algorithm, f"what the client's {leaf.key_description} key can do")
-    identity = await identify_client(peer, config, config.client_auth)
-    return identity, possession
+    return await admit(peer, config, config.client_auth, possession)

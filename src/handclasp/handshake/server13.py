@@ -37,7 +37,7 @@ from ..wire.messages import (
     ServerHello,
 )
 from ..wire.names import ExtensionType, MaxFragmentLength, NamedGroup, PskKeyExchangeMode, TLSVersion
-from .authenticate import check_signed, identify_client, present, read_staple
+from .authenticate import admit, check_signed, present, read_staple
 from .client13 import open_application_keys, open_handshake_keys, prove
 from .early import accept_early_data, read_early_data
 from .negotiate import Answer, choose_credential, choose_group, choose_protocol, choose_suite
@@ -362,4 +362,4 @@ async def authenticate_client(
     ours = tuple(config.signature_schemes)
     possession = check_signed(leaf, verify.algorithm, verify.signature, content, ours, TLSVersion.TLS_1_3)
     peer.note(Subject.CLIENT_SIGNATURE_SCHEME, verify.algorithm, f"what the client's {leaf.key_description} key can do")
-    return await identify_client(peer, config, config.client_auth, staples), possession
+    return await admit(peer, config, config.client_auth, possession, staples)

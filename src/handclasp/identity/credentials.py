@@ -6,7 +6,7 @@ The key itself may be anywhere. A `Signer` is all that a hardware module, a key 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,8 @@ from ..crypto.signatures import CERTIFICATE_ONLY, KeyKind, PrivateKey, PublicKey
 from ..crypto.transport import decrypt_premaster
 from ..errors import ConfigError
 from ..rules import printable
-from ..wire.names import SignatureScheme
+from ..wire.messages import ClientHello
+from ..wire.names import SignatureScheme, TLSVersion
 from .certificates import Certificate, certificates_from
 from .names import any_matches, peer_name
 from .pem import blocks, is_pem
@@ -164,6 +165,39 @@ class Credential:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Credential holds a key: it is neither pickled nor copied")
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRequest:
+    """What a server says when it asks its client for a certificate (RFC 8446 §4.3.2, RFC 5246 §7.4.4)."""
+
+    authorities: tuple[bytes, ...]
+    """Names of the CAs it accepts, DER, as a hint (see `Credential.issued_under`); empty when it gives none."""
+    schemes: tuple[SignatureScheme, ...]
+    """What it can verify, in its order."""
+    version: TLSVersion
+    server_name: str | None
+    """Whom we asked for: a host name or an address. The server has proved that name by now."""
+
+
+CredentialChooser = Callable[[CredentialRequest], Credential | Awaitable[Credential | None] | None]
+"""Asked when a server wants a client's certificate, and not before. None: go on without one.
+
+May be async. One that waits for something itself says `blocking = True`: it is then called where that holds up nobody.
+Any exception refuses the connection, as does a credential that cannot sign with what the server accepts.
+"""
+
+
+class CredentialSource(Protocol):
+    """Where a server finds its credentials for each client anew: certificates that change, or that are too many."""
+
+    def credentials(self, hello: ClientHello) -> Sequence[Credential] | Awaitable[Sequence[Credential]]:
+        """The credentials to choose from for this client, by its name and schemes; none refuses the client.
+
+        May return an awaitable, where the connection's adapter can wait. Any exception refuses the connection. A source
+        that waits for something itself says `blocking = True`: it is then called where that holds up nobody.
+        """
+        ...
 
 
 class _LocalSigner:
