@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from handclasp import Credential, TrustStore
 from handclasp.lab.ca import CertificateAuthority
 
+pytest_plugins = ["handclasp.testing"]
+
 
 @pytest.fixture(scope="session")
 def authority() -> CertificateAuthority:
