@@ -16,8 +16,8 @@ demo: $(VENV)/.core
 test: lint unit
 
 lint: $(VENV)/.test
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests examples
+	$(BIN)/ruff check src tests examples
 	$(BIN)/mypy
 
 unit: $(VENV)/.test

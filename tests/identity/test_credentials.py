@@ -325,7 +325,7 @@ def test_a_signer_that_is_none(pair: PemPair) -> None:
             return b""
 
     with pytest.raises(ConfigError) as error:
-        Credential.from_signer(pair.chain, Odd())  # type: ignore[arg-type]
+        Credential.from_signer(pair.chain, Odd())
     assert error.value.code == "key-unusable"
 
 

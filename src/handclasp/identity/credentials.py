@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import cryptography.x509 as pyca
 
@@ -32,8 +32,8 @@ class Signer(Protocol):
     """Something that holds a private key and signs with it: in memory, in a hardware module, behind a network."""
 
     @property
-    def public_key(self) -> PublicKey:
-        """The public half of the key; it must be the key of the credential's leaf."""
+    def public_key(self) -> Any:
+        """The public half, an object of the `cryptography` package; it must be the key of the credential's leaf."""
         ...
 
     def sign(self, scheme: SignatureScheme, data: bytes) -> bytes | Awaitable[bytes]:
