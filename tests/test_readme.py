@@ -16,7 +16,7 @@ from handclasp.lab.pair import handshake
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-CLIENT, SERVER, SANS_IO, SESSIONS, REVOCATION = BLOCKS
+CLIENT, SERVER, SANS_IO, SESSIONS, REVOCATION, CLIENT_AUTH = BLOCKS
 
 
 def test_the_client(
@@ -103,3 +103,13 @@ def test_with_the_ca_itself() -> None:
     exec(REVOCATION, names)
     assert names["careful"].revocation == handclasp.Revocation("hard")
     assert names["staff"].revocation.crls == ("/etc/pki/crls",)
+
+
+def test_client_certificates(authority: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "staff-ca.pem").write_bytes(authority.pem())
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(CLIENT_AUTH, names)
+    assert names["staff"].certificates == (authority.root,)
+    settings = [(names[name].required, names[name].unverified.value) for name in ("auth", "asked", "told")]
+    assert settings == [(True, "refuse"), (False, "refuse"), (False, "anonymous")]

@@ -20,11 +20,13 @@ from handclasp import (
     ClientConnection,
     ConfigError,
     CredentialFiles,
+    PresentedChain,
     ServerConfig,
     ServerConnection,
     TLSError,
     TLSVersion,
     TrustStore,
+    VerifiedPeer,
 )
 from handclasp.crypto.keys import encode_private, generate
 from handclasp.crypto.signatures import KeyKind
@@ -252,10 +254,17 @@ def test_whoever_asks_while_another_reads_is_not_held_up(folder: Folder, monkeyp
     assert leaves(files) == [second]
 
 
-def test_a_thousand_handshakes_while_the_files_are_replaced_twenty_times(folder: Folder, trust: TrustStore) -> None:
+class AnyCertificate:
+    """A verifier that says yes and saves the time: that the key fits its certificate is proved all the same."""
+
+    def verify(self, presented: PresentedChain) -> VerifiedPeer:
+        return VerifiedPeer(presented.chain, "yes")
+
+
+def test_a_thousand_handshakes_while_the_files_are_replaced_twenty_times(folder: Folder) -> None:
     made = [folder.renew()]
     server = ServerConfig(credentials=folder.files(), versions=[TLSVersion.TLS_1_3])
-    client = ClientConfig(trust=trust, groups=[handclasp.NamedGroup.X25519])
+    client = ClientConfig(trust=AnyCertificate(), groups=[handclasp.NamedGroup.X25519])
     seen = []
     for number in range(1000):
         if number % 50 == 25:

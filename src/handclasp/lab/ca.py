@@ -77,7 +77,11 @@ class LeafOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class PemPair:
-    """A chain and its private key (PKCS#8, not encrypted) as PEM, for programs that want files."""
+    """A chain and its private key (PKCS#8, not encrypted) as PEM, for programs that want files.
+
+    The key of an RSA-PSS leaf is written as rsaEncryption, because the library has no other form for it: programs that
+    compare its type with the certificate's, as OpenSSL does, want it rewritten.
+    """
 
     chain: bytes
     key: bytes = field(repr=False)
