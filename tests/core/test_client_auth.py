@@ -259,12 +259,18 @@ def answered(pending: Any) -> Any:
     return asyncio.run(wait())
 
 
+@VERSIONS
 def test_a_client_that_was_not_accepted_is_asked_again(
-    client_config: ClientConfig, server_config: ServerConfig, trust: TrustStore, staff: Credential, stranger: Credential
+    version: TLSVersion,
+    client_config: ClientConfig,
+    server_config: ServerConfig,
+    trust: TrustStore,
+    staff: Credential,
+    stranger: Credential,
 ) -> None:
     auth = ClientAuth(verify=trust, required=False, unverified="anonymous")
     server = server_config.replace(client_auth=auth, tickets=TicketKeys())
-    client = client_config.replace(versions=[TLSVersion.TLS_1_2])
+    client = client_config.replace(versions=[version])
     for mine, again in ((stranger, False), (staff, True)):
         sessions = ClientSessions()
         for resumed in (False, again):

@@ -15,6 +15,7 @@ from handclasp import (
     ClientConnection,
     ConfigError,
     Credential,
+    ExternalPsk,
     NegotiationError,
     PresentedChain,
     ServerConfig,
@@ -188,6 +189,16 @@ def test_a_source_that_has_nothing_refuses_by_name(trust: TrustStore) -> None:
     assert error.alert is Alert.UNRECOGNIZED_NAME
     error = refused(ClientConfig(trust=trust, send_server_name=False), server)
     assert error.alert is Alert.MISSING_EXTENSION
+
+
+def test_a_source_that_has_nothing_leaves_it_to_a_key_known_beforehand(trust: TrustStore) -> None:
+    ours, theirs = (ExternalPsk(b"id", b"k" * 32, role=role) for role in ("client", "server"))
+    server = ServerConfig(credentials=Found([]), psks=[theirs])
+    client = ClientConfig(trust=trust, psks=[ours])
+    pair = handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+    assert pair.server.established
+    error = refused(client.replace(psks=()), server)
+    assert isinstance(error, NegotiationError)
 
 
 def test_what_a_source_gives_has_to_be_usable(trust: TrustStore, authority: CertificateAuthority) -> None:
