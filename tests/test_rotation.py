@@ -19,6 +19,7 @@ from handclasp import (
     ClientConfig,
     ClientConnection,
     ConfigError,
+    Credential,
     CredentialFiles,
     PresentedChain,
     ServerConfig,
@@ -32,6 +33,7 @@ from handclasp.crypto.keys import encode_private, generate
 from handclasp.crypto.signatures import KeyKind
 from handclasp.identity.certificates import Certificate, certificates_from
 from handclasp.identity.pem import encode
+from handclasp.identity.revocation.staples import FixedStaple
 from handclasp.lab.ca import CertificateAuthority, PemPair
 from handclasp.lab.pair import handshake
 
@@ -210,6 +212,43 @@ def test_all_or_nothing(tmp_path: Path, authority: CertificateAuthority, caplog:
     assert leaves(files) == before
     pairs[1].put(pairs[1].key, good_key)
     assert leaves(files) == [good, before[1]]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_certificate_that_must_be_stapled(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    first = folder.renew()
+    plain, stapling = (
+        folder.files(),
+        CredentialFiles(
+            [(folder.chain, folder.key)], staple=lambda credential: FixedStaple(credential.leaf.der), check_every=0
+        ),
+    )
+    pair = folder.authority.issue_pem("localhost", must_staple=True)
+    folder.put(folder.key, pair.key)
+    folder.put(folder.chain, pair.chain)
+    assert leaves(plain) == [first]
+    assert "stapled OCSP response" in caplog.text
+    (credential,) = stapling.current
+    assert credential.leaf.must_staple
+    assert credential.staples is not None
+    assert credential.staples.staple() == credential.leaf.der
+
+
+def test_a_staple_source_that_cannot_be_made_keeps_the_old_set(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    working = True
+
+    def staple(credential: Credential) -> FixedStaple:
+        if not working:
+            raise OSError("no network")
+        return FixedStaple(b"response")
+
+    first = folder.renew()
+    files = CredentialFiles([(folder.chain, folder.key)], staple=staple, check_every=0)
+    working = False
+    folder.renew()
+    assert leaves(files) == leaves(files) == [first]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 

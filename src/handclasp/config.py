@@ -201,7 +201,7 @@ class ClientAuth:
     authorities: Sequence[bytes] = ()
     """Names of the CAs we accept, DER, as a hint for the client."""
     unverified: UnverifiedClients | str = UnverifiedClients.REFUSE
-    """What to do with a client whose certificate `verify` does not accept: "refuse", or "anonymous".
+    """What to do with a client whose certificate `verify` or `revocation` does not accept: "refuse", or "anonymous".
 
     Whatever it is: a certificate that cannot be read, a signature that does not fit it, and a verifier that fails
     instead of deciding refuse the connection.

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from .errors import ConfigError
 from .identity.credentials import Credential
+from .identity.revocation.staples import StapleSource
 from .wire.messages import ClientHello
 
 Path = str | os.PathLike[str]
@@ -41,24 +42,27 @@ class CredentialFiles:
     Safe between threads. Replace files by renaming, so that nobody reads half of one.
     """
 
-    __slots__ = ("_clock", "_due", "_every", "_files", "_loaded", "_looking", "_password", "_seen")
+    __slots__ = ("_clock", "_due", "_every", "_files", "_loaded", "_looking", "_password", "_seen", "_staple")
 
     def __init__(
         self,
         files: Sequence[tuple[Path, Path | None]],
         *,
         password: str | bytes | None = None,
+        staple: Callable[[Credential], StapleSource] | None = None,
         check_every: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Pairs of (chain, key), as for `Credential.from_files`; the key is None where it is in the chain's file.
 
-        `clock` counts seconds and never goes back. Raises ConfigError for files that are no good to begin with.
+        `staple` makes the source of OCSP responses for each credential that is read: `OCSPStapler` does. `clock` counts
+        seconds and never goes back. Raises ConfigError for files that are no good to begin with.
         """
         if not files:
             raise ConfigError("credentials from no files", remedy="CredentialFiles([(chain_path, key_path)])")
         self._files = tuple(files)
         self._password = password
+        self._staple = staple
         self._every = check_every
         self._clock = clock
         self._looking = threading.Lock()
@@ -91,7 +95,7 @@ class CredentialFiles:
                 held if held.stamp == stamp else self._load(number, stamp)
                 for number, (held, stamp) in enumerate(zip(self._loaded, seen, strict=True))
             )
-        except ConfigError as error:
+        except Exception as error:  # whatever it is: what was good a moment ago still is
             log.warning("credentials stay as they were: %s", error)
             return
         replaced = [new.credential.leaf for old, new in zip(self._loaded, loaded, strict=True) if old is not new]
@@ -105,7 +109,16 @@ class CredentialFiles:
     def _load(self, number: int, stamp: object) -> _Loaded:
         chain, key = self._files[number]
         try:
-            return _Loaded(stamp, Credential.from_files(chain, key, password=self._password))
+            credential = Credential.from_files(chain, key, password=self._password)
+            if self._staple is not None:
+                credential = credential.with_staple(self._staple(credential))
+            elif credential.leaf.must_staple:
+                raise ConfigError(
+                    "the certificate demands a stapled OCSP response",
+                    code="must-staple",
+                    remedy="CredentialFiles(…, staple=handclasp.OCSPStapler)",
+                )
+            return _Loaded(stamp, credential)
         except ConfigError as error:
             where = f"{os.fspath(chain)!r}" if key is None else f"{os.fspath(chain)!r} with {os.fspath(key)!r}"
             raise ConfigError(f"{where}: {error}", code=error.code, remedy=error.remedy) from None

@@ -22,6 +22,7 @@ from handclasp import (
     Credential,
     CredentialRequest,
     PresentedChain,
+    Revocation,
     ServerConfig,
     ServerConnection,
     SignatureScheme,
@@ -157,6 +158,39 @@ def test_an_unverified_client_is_nobody(
     established: Any = pair.server._established
     assert isinstance(established.identity, Anonymous)
     assert isinstance(established.possession, Anonymous)
+
+
+@VERSIONS
+@pytest.mark.parametrize("known", [True, False], ids=["revoked", "nobody can tell"])
+def test_an_unverified_client_may_be_a_revoked_one(
+    known: bool, version: TLSVersion, client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    ca = CertificateAuthority("a CA that takes back")
+    mine = ca.issue("staff.test", usage="client")
+    ca.revoke(mine.leaf)
+    lists = [ca.crl() if known else CertificateAuthority("another").crl()]
+    client = client_config.replace(credentials=[mine], versions=[version])
+    for unverified in ("refuse", "anonymous"):
+        revocation = Revocation("hard", crls=lists)
+        auth = ClientAuth(verify=ca.trust, required=False, unverified=unverified, revocation=revocation)
+        pair, error = meet(client, server_config.replace(client_auth=auth))
+        (asked,) = pair.asked
+        with pytest.raises(CertificateError) as found:
+            asked.question.put()
+        try:
+            pair.server.answer(asked.question, found.value)
+            pair.shuttle()
+        except TLSError as refusal:
+            error = refusal
+        info = pair.server.info
+        if unverified == "refuse":
+            assert isinstance(error, CertificateError)
+            assert not pair.server.established
+        else:
+            assert pair.server.established
+            assert info.client_error is not None
+            assert info.client_error.code == ("revoked" if known else "revocation-unknown")
+            assert (info.peer_certificates, info.verified_chain, info.revocation) == ((), (), None)
 
 
 @VERSIONS
