@@ -18,8 +18,9 @@ from ..crypto.suites import SAFE_SUITES
 from ..errors import CertificateError, ConfigError, TLSError
 from ..identity.certificates import Certificate
 from ..identity.credentials import Credential
+from ..identity.policies import private
 from ..identity.revocation.policy import Revocation
-from ..identity.trust import TrustStore
+from ..identity.trust import TrustStore, Verifier
 from ..io.blocking import TLSSocket, wrap
 from ..keylog import KeyLogFile
 from ..trace import Direction, MessageMoved
@@ -288,12 +289,13 @@ def _config(arguments: argparse.Namespace, problems: Terminal) -> ClientConfig:
         return danger.insecure_no_verification(config)
 
 
-def _trust(arguments: argparse.Namespace) -> TrustStore:
+def _trust(arguments: argparse.Namespace) -> Verifier:
+    """The public web's rules for the system's roots; for those in files, the rules that private CAs keep to."""
     files = [_roots(path) for path in (*arguments.only_ca, *arguments.ca)]
-    trust = files.pop(0) if arguments.only_ca else TrustStore.system()
-    for file in files:
-        trust |= file
-    return trust
+    if not files:
+        return TrustStore.system()
+    ours = private(*files)
+    return ours if arguments.only_ca else TrustStore.system() | ours
 
 
 def _roots(path: str) -> TrustStore:

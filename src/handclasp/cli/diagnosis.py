@@ -356,6 +356,8 @@ _LABELS = {
     "said_by": "says",
     "tried": "tried",
     "also": "also wrong",
+    "clock": "our clock",
+    "others": "others said",
 }
 
 

@@ -392,6 +392,20 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
         why="The server has not fetched a new one in time.",
         server=("check that the server reaches its CA's responder",),
     ),
+    "cert.key-changed": Entry(
+        exit=CERTIFICATE,
+        headline="the server has another key than before",
+        why="It was given a new key, or somebody else answers in its place.",
+        client=("ask the owner by another way; then remove the old line from the file of known servers",),
+        server=("tell those who remember the old key",),
+    ),
+    "cert.pin-mismatch": Entry(
+        exit=CERTIFICATE,
+        headline="the server has none of the keys we know it by",
+        why="It was given a new key without a word, or somebody else answers in its place.",
+        client=("ask the owner by another way, and pin the new key beside the old",),
+        server=("keep to a key that is pinned, or publish the next one in time",),
+    ),
     "cert.untrusted": Entry(
         exit=CERTIFICATE,
         headline="this certificate cannot be trusted",

@@ -24,6 +24,7 @@ from ..config import ClientAuth, ServerConfig
 from ..errors import ConfigError, TLSError
 from ..identity.credentials import Credential
 from ..identity.names import peer_name
+from ..identity.policies import private
 from ..identity.trust import TrustStore
 from ..io.blocking import TLSSocket, wrap
 from ..lab.ca import CertificateAuthority
@@ -121,7 +122,9 @@ def _clients(arguments: argparse.Namespace) -> ClientAuth | None:
     if not arguments.mtls:
         return None
     trust = TrustStore.from_file(arguments.mtls)
-    return ClientAuth(verify=trust, authorities=[certificate.subject_der for certificate in trust.certificates])
+    return ClientAuth(
+        verify=private(trust), authorities=[certificate.subject_der for certificate in trust.certificates]
+    )
 
 
 def _folder(path: str) -> Path:
