@@ -86,6 +86,7 @@ class Connection:
         "_peer",
         "_post_handshake",
         "_script",
+        "_trailing",
         "_want",
         "_warnings",
     )
@@ -111,6 +112,7 @@ class Connection:
         self._error: TLSError | None = None
         self._close_received = False
         self._keys_end: datetime | None = None
+        self._trailing = b""
         self._post_handshake = 0
         self._warnings = 0
         self._lock = Lock()
@@ -226,6 +228,11 @@ class Connection:
     def closed_by_peer(self) -> bool:
         """True when the peer sends no more."""
         return self._close_received
+
+    @property
+    def trailing_data(self) -> bytes:
+        """What came behind the peer's close_notify, with it: no part of the connection, and of no meaning to TLS."""
+        return self._trailing
 
     @property
     def waiting_for(self) -> tuple[str, ...]:
@@ -352,7 +359,7 @@ class Connection:
             require(self._warnings <= self._config.limits.warning_alerts, rules.TOO_MANY_WARNINGS)
         elif alert is Alert.CLOSE_NOTIFY and self._established is not None:
             self._close_received = True
-            self._inbound.deframer.take()
+            self._trailing = self._inbound.deframer.take()
             self._events.append(Closed(clean=True))
         else:
             raise from_alert(alert)

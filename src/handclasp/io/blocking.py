@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import io
-import logging
 import queue
 import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from ..config import ClientConfig, ServerConfig
-from ..connection import ClientConnection, ServerConnection
-from ..errors import ConfigError, TLSError
+from ..connection import Connection
+from ..errors import ConfigError, NotEstablished, TLSError
 from ..events import ConnectionInfo
-from .stream import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, Stream
+from .sockets import BlockingTransport, SocketTransport, TunnelTransport, limited
+from .stream import HANDSHAKE_TIMEOUT, Stream, connection_for, log_failure
 
 T = TypeVar("T")
 
-log = logging.getLogger("handclasp")
-log.addHandler(logging.NullHandler())
+PIECE = 16 * 1024
+"""Most data that a socket which does not block takes at once, in bytes: one record."""
 
 
 def connect(
@@ -39,28 +39,34 @@ def connect(
     handshake, in seconds; afterwards the socket blocks (see `settimeout`). Raises TLSError and OSError.
     """
     # the configuration is checked before anything is sent
-    connection = ClientConnection(config or ClientConfig(), server_name or host)
+    connection = connection_for(config or ClientConfig(), server_name or host)
     sock = socket.create_connection((host, port), timeout=timeout)
     sock.settimeout(None)
-    return _shake(sock, connection, timeout)
+    return _shaken(TLSSocket(Stream(connection, SocketTransport(sock)), timeout))
 
 
 def wrap(
-    sock: socket.socket,
+    sock: socket.socket | TLSSocket,
     config: ClientConfig | ServerConfig,
     *,
     server_name: str | None = None,
     timeout: float | None = HANDSHAKE_TIMEOUT,
+    received: bytes = b"",
 ) -> TLSSocket:
-    """TLS on a connected socket (STARTTLS, CONNECT, TLS in TLS), in the role of the config.
+    """TLS on a connected socket (STARTTLS, CONNECT, UNIX sockets, another TLSSocket), in the role of the config.
 
     Read nothing more from `sock` yourself: it belongs to the TLS connection from here on, and is closed on failure.
+    What you have read of TLS already, behind the last plain word, goes into `received`; anything else in there fails
+    the handshake. A socket that does not block shakes hands by `do_handshake`, called until it succeeds.
     """
-    if isinstance(config, ServerConfig):
-        if server_name is not None:
-            raise ConfigError("server_name is a client's: a server learns it from the ClientHello")
-        return _shake(sock, ServerConnection(config), timeout)
-    return _shake(sock, ClientConnection(config, server_name), timeout)
+    connection = connection_for(config, server_name)
+    if isinstance(sock, TLSSocket):
+        tls = TLSSocket(Stream(connection, TunnelTransport(sock.stream)), timeout)
+    else:
+        tls = TLSSocket(Stream(connection, SocketTransport(sock, received)), timeout)
+        if tls.gettimeout() == 0:
+            return tls
+    return _shaken(tls)
 
 
 def listen(
@@ -72,20 +78,42 @@ def listen(
 
 
 class TLSSocket:
-    """A TLS connection that reads and writes like a socket. One thread may read while another writes."""
+    """A TLS connection that reads and writes like a socket. One thread may read while another writes.
 
-    def __init__(self, sock: socket.socket, stream: Stream) -> None:
-        self._sock = sock
-        self._stream = stream
+    One that does not block raises BlockingIOError: wait for its `fileno` to be writable where `wants_write` says so,
+    else readable, and call again with the same arguments. What `pending` counts can be read without waiting.
+    """
+
+    def __init__(self, stream: Stream, handshake_timeout: float | None = HANDSHAKE_TIMEOUT) -> None:
+        self.stream = stream
+        self._shake_by = None if handshake_timeout is None else time.monotonic() + handshake_timeout
+        self._half_sent: bytes | None = None
+
+    @property
+    def _transport(self) -> BlockingTransport:
+        transport = self.stream.transport
+        if not isinstance(transport, BlockingTransport):
+            raise ConfigError("a TLSSocket needs a transport that never suspends")
+        return transport
 
     @property
     def info(self) -> ConnectionInfo:
         """What was settled with the peer, and why."""
-        return self._stream.connection.info
+        return self._connection.info
+
+    @property
+    def _connection(self) -> Connection:
+        return self.stream.connection
+
+    def do_handshake(self) -> None:
+        """Shake hands, where that is not done; it has to be for all else. For sockets that do not block."""
+        if not self.stream.established:
+            left = None if self._shake_by is None else max(0.0, self._shake_by - time.monotonic())
+            _run(self.stream.handshake(left))
 
     def recv(self, most: int) -> bytes:
         """Up to `most` bytes; none when the peer has finished. Raises TruncatedError if it just vanished."""
-        return _run(self._stream.read(most))
+        return self._run(self.stream.read(most))
 
     def recv_into(self, buffer: bytearray | memoryview) -> int:
         """Fill the front of a buffer; how many bytes came."""
@@ -96,12 +124,39 @@ class TLSSocket:
 
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of the data."""
-        _run(self._stream.write(data))
+        self._run(self.stream.write(data))
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
-        """Send all of the data; how many bytes that was."""
-        self.sendall(data)
-        return memoryview(data).nbytes
+        """Send some of the data, or all; how many bytes that was.
+
+        Only a socket that does not block sends less than all. Where it raises BlockingIOError it has to be called
+        again with the same data: a part of it may be on its way already. Raises ConfigError for other data.
+        """
+        if self._transport.blocking:
+            self.sendall(data)
+            return memoryview(data).nbytes
+        return self._send_some(memoryview(data).cast("B"))
+
+    def _send_some(self, view: memoryview) -> int:
+        """Seal one piece, and remember it until all of its records have left."""
+        if self._half_sent is None:
+            _run(self.stream.flush())
+            piece = bytes(view[:PIECE])
+            self._half_sent = piece
+            try:
+                _run(self.stream.write(piece))
+            except BlockingIOError:
+                raise
+            except BaseException:
+                self._half_sent = None
+                raise
+        else:
+            piece = self._half_sent
+            if view[: len(piece)] != piece:
+                raise ConfigError("send was given other data than when it could not finish", code="send-other-data")
+            _run(self.stream.flush())
+        self._half_sent = None
+        return len(piece)
 
     def makefile(self, mode: str = "rb") -> io.BufferedIOBase:
         """A buffered binary file over the connection: "rb", "wb" or "rwb"."""
@@ -114,48 +169,84 @@ class TLSSocket:
             return io.BufferedRWPair(raw, raw)
         raise ValueError(f"makefile takes 'rb', 'wb' or 'rwb', not {mode!r}")
 
+    def pending(self) -> int:
+        """How many bytes can be read without asking the socket: a selector does not know of them."""
+        return sum(map(len, self.stream.received))
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether there are bytes of ours that the socket would not take."""
+        return self._transport.unsent
+
     def update_keys(self, *, request_peer: bool = False) -> None:
         """Change our sending keys (KeyUpdate), and ask the peer to change its own."""
-        _run(self._stream.update_keys(request_peer=request_peer))
+        self._run(self.stream.update_keys(request_peer=request_peer))
 
     def export(self, label: str | bytes, context: bytes | None = None, length: int = 32) -> bytes:
         """Keying material for another protocol, RFC 8446 §7.5."""
-        return self._stream.connection.export(label, context, length)
+        return self._connection.export(label, context, length)
 
     def channel_binding(self, kind: str) -> bytes:
         """`tls-exporter` or `tls-server-end-point`."""
-        return self._stream.connection.channel_binding(kind)
+        return self._connection.channel_binding(kind)
 
     def shutdown_write(self) -> None:
         """Say close_notify; what the peer still sends can be read (half-close)."""
-        _run(self._stream.close_writing())
+        self._run(self.stream.close_writing())
+
+    def shutdown(self, how: int) -> None:
+        """SHUT_WR is `shutdown_write`; SHUT_RDWR also wakes a thread that reads. Reading alone cannot be shut down."""
+        if how == socket.SHUT_RD:
+            raise ValueError("TLS has no way to shut down reading alone")
+        self.shutdown_write()
+        if how == socket.SHUT_RDWR:
+            self._transport.interrupt()
+
+    def unwrap(self) -> tuple[socket.socket, bytes]:
+        """End TLS, and give back the socket, open, with what the peer has sent on it since.
+
+        Says close_notify and waits for the peer's. What came before it can still be received. Raises TLSError, OSError.
+        """
+        rest = self._run(self.stream.unwrap())
+        return self._transport.release(), rest
 
     def close(self) -> None:
         """Say close_notify, wait at most a second for the peer's, and close the socket."""
-        if self._sock.fileno() != -1:
-            _run(self._stream.close(CLOSE_TIMEOUT))
+        if self.fileno() != -1:
+            _run(self.stream.close())
 
     def settimeout(self, seconds: float | None) -> None:
-        """How long one read or write may wait, in seconds; None: for ever."""
-        self._sock.settimeout(seconds)
+        """How long one call may take, in seconds; None: for ever; 0: it does not block."""
+        self._transport.set_timeout(seconds)
 
     def gettimeout(self) -> float | None:
-        return self._sock.gettimeout()
+        return self._transport.timeout
+
+    def setblocking(self, blocking: bool) -> None:
+        """`settimeout(None)` or `settimeout(0)`."""
+        self.settimeout(None if blocking else 0.0)
 
     def fileno(self) -> int:
-        return self._sock.fileno()
+        return self._transport.sock.fileno()
 
     def getpeername(self) -> Any:
-        return self._sock.getpeername()
+        return self._transport.sock.getpeername()
 
     def getsockname(self) -> Any:
-        return self._sock.getsockname()
+        return self._transport.sock.getsockname()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if not self.stream.established:
+            coroutine.close()
+            raise NotEstablished("the handshake is not finished", remedy="call do_handshake until it succeeds")
+        with limited(self._transport.timeout or None):
+            return _run(coroutine)
 
 
 class Listener:
@@ -237,97 +328,16 @@ class Listener:
     def _shake(self, sock: socket.socket, peer: Any) -> None:
         try:
             sock.settimeout(None)
-            self._ready.put(_shake(sock, ServerConnection(self._config), self._timeout))
+            self._ready.put(wrap(sock, self._config, timeout=self._timeout))
         except (TLSError, OSError) as error:
-            log.info("handshake with %s failed: %s", _shown(peer), error)
+            log_failure(peer, error)
         finally:
             self._room.release()
 
 
-def _shown(peer: Any) -> str:
-    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else str(peer)
-
-
-def _shake(sock: socket.socket, connection: ClientConnection | ServerConnection, timeout: float | None) -> TLSSocket:
-    stream = Stream(connection, _SocketTransport(sock))
-    _run(stream.handshake(timeout))
-    return TLSSocket(sock, stream)
-
-
-# --- a transport that never suspends ---------------------------------------------------------------------------------
-
-
-class _SocketTransport:
-    """A blocking socket. Its coroutines run to their end in one go."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        with suppress(OSError):  # not every socket is TCP; those that are must not hold back what we have sealed
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._deadline: float | None = None
-        self.engine = threading.Lock()
-        self.writing: AbstractAsyncContextManager[Any] = _AsyncLock()
-
-    async def receive(self, most: int) -> bytes:
-        self._spend()
-        return self._sock.recv(most)
-
-    async def send(self, data: bytes) -> None:
-        self._spend()
-        self._sock.sendall(data)
-
-    def end(self) -> None:
-        with suppress(OSError):  # the peer may be gone already
-            self._sock.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        self._sock.close()
-
-    @asynccontextmanager
-    async def deadline(self, seconds: float | None) -> AsyncGenerator[None, None]:
-        outer, timeout = self._deadline, self._sock.gettimeout()
-        if seconds is not None:
-            ends = time.monotonic() + seconds
-            self._deadline = ends if outer is None else min(ends, outer)
-        try:
-            yield
-        finally:
-            self._deadline = outer
-            if self._sock.fileno() != -1:
-                self._sock.settimeout(timeout)
-
-    async def resolve(self, pending: Awaitable[Any]) -> Any:
-        # Only a configuration with async answers needs an event loop here; nobody else pays for the import.
-        import asyncio
-
-        async def value() -> Any:
-            return await pending
-
-        return asyncio.run(value())
-
-    async def wait_for(self, answer: Callable[[], Any]) -> Any:
-        return answer()
-
-    def _spend(self) -> None:
-        """Let the next call wait no longer than the deadline allows."""
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the deadline has passed")
-            self._sock.settimeout(left)
-
-
-class _AsyncLock:
-    """A thread lock behind `async with`, which it never suspends."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    async def __aenter__(self) -> None:
-        self._lock.acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._lock.release()
+def _shaken(tls: TLSSocket) -> TLSSocket:
+    tls.do_handshake()
+    return tls
 
 
 class _RawTLS(io.RawIOBase):
@@ -344,11 +354,17 @@ class _RawTLS(io.RawIOBase):
     def writable(self) -> bool:
         return self._writable
 
-    def readinto(self, buffer: Any) -> int:
-        return self._tls.recv_into(buffer)
+    def readinto(self, buffer: Any) -> int | None:
+        try:
+            return self._tls.recv_into(buffer)
+        except BlockingIOError:
+            return None
 
-    def write(self, data: Any) -> int:
-        return self._tls.send(data)
+    def write(self, data: Any) -> int | None:
+        try:
+            return self._tls.send(data)
+        except BlockingIOError:
+            return None
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:

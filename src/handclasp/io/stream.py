@@ -1,20 +1,26 @@
 """The I/O loop, written once: a connection, a transport, and the rules for shaking hands, reading, writing, closing.
 
 It is a coroutine over a transport of a few methods. An event loop's transport suspends it; the blocking one never does,
-and then the same code is a plain function call (`blocking.py`).
+and then the same code is a plain function call (`blocking.py`). asyncio's own callbacks take a shorter way for data,
+through `feed`, and this one for all the rest (`aio.py`, docs/adr/0006-streams.md).
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from typing import Any, Protocol
 
+from ..config import ClientConfig, ServerConfig
 from ..connection import ClientConnection, Connection, ServerConnection
-from ..errors import HandshakeTimeout, TLSError
-from ..events import Asked, Closed, Data
+from ..errors import ConfigError, HandshakeTimeout, TLSError
+from ..events import Asked, Closed, Data, HandshakeComplete
+
+log = logging.getLogger("handclasp")
+log.addHandler(logging.NullHandler())
 
 RECEIVE_SIZE = 64 * 1024
 """Most bytes taken from a transport at once: bounds the plaintext that waits for its reader."""
@@ -47,15 +53,18 @@ class Transport(Protocol):
         ...
 
     async def send(self, data: bytes) -> None:
-        """All of the bytes. Raises OSError."""
+        """All of the bytes. What an interruption leaves unsent goes first next time, or nothing goes any more.
+
+        Raises OSError.
+        """
         ...
 
-    def end(self) -> None:
-        """No more bytes follow from us."""
+    async def end(self) -> None:
+        """No more bytes follow from us; all before have left, as far as this side can tell. Takes a bounded time."""
         ...
 
-    def close(self) -> None:
-        """Give the pipe back. Safe to call twice."""
+    async def close(self) -> None:
+        """Give the pipe back, whatever interrupts. Safe to call twice. Never raises for a peer's fault."""
         ...
 
     def deadline(self, seconds: float | None) -> AbstractAsyncContextManager[Any]:
@@ -77,44 +86,54 @@ class Stream:
     def __init__(self, connection: ClientConnection | ServerConnection, transport: Transport) -> None:
         self.connection: Connection = connection
         self.transport = transport
-        self._received: deque[memoryview] = deque()
-        self._asked: deque[Asked] = deque()
-        self._ended = False
-        self._failure: TLSError | None = None
+        self.received: deque[bytes | memoryview] = deque()
+        """Data that waits for its reader."""
+        self.asked: deque[Asked] = deque()
+        """Questions that wait for an answer; nothing more is fed while there are any."""
+        self.established = False
+        """True once the handshake is finished, also if something failed since."""
+        self.ended = False
+        """True when the peer has said close_notify."""
+        self.failure: TLSError | None = None
+        """What ended the connection; it comes behind what was received before."""
+
+    # --- for an application ---
 
     async def handshake(self, within: float | None = HANDSHAKE_TIMEOUT) -> None:
-        """Shake hands. Raises TLSError, and OSError from the transport; both leave it closed."""
+        """Shake hands. Raises TLSError, and OSError from the transport; both leave it closed.
+
+        BlockingIOError leaves it as it is: call again when the transport is ready.
+        """
         try:
             async with self.transport.deadline(within):
                 with self.transport.engine:
                     self._collect()
-                while self._asked or not self.connection.established:
-                    await self._flush()
+                while not self.established or (self.asked and self.failure is None):
+                    await self.flush()
                     await self._advance()
-                await self._flush()
+                await self.flush()
+        except BlockingIOError:
+            raise
         except TimeoutError as error:
-            self.transport.close()
+            await self.transport.close()
             if isinstance(error, TLSError):
                 raise
-            waiting = " or ".join(self.connection.waiting_for)
-            raise HandshakeTimeout(
-                f"the handshake did not finish within {within:g} s: {waiting or 'nothing'} was due",
-                remedy="check the network and the peer's load, or allow more time",
-            ) from None
+            raise self.failure or self._late(within) from None
         except BaseException:
-            self.transport.close()
+            await self.transport.close()
             raise
 
     async def read(self, most: int) -> bytes:
         """Up to `most` bytes of data; none when the peer has said close_notify. Raises TLSError, OSError."""
-        while not self._received:
-            if self._ended or most <= 0:
+        while not self.received:
+            if self.ended or most <= 0:
                 return b""
             await self._advance()
-        chunk = self._received.popleft()
+        chunk = self.received.popleft()
         if len(chunk) > most:
-            self._received.appendleft(chunk[most:])
-            chunk = chunk[:most]
+            view = memoryview(chunk)
+            self.received.appendleft(view[most:])
+            chunk = view[:most]
         return bytes(chunk)
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -131,92 +150,150 @@ class Stream:
         """Change our sending keys, and ask the peer to change its own."""
         with self.transport.engine:
             self.connection.update_keys(request_peer=request_peer)
-        await self._flush()
+        await self.flush()
 
     async def close_writing(self) -> None:
         """Say close_notify; the peer may go on sending (half-close)."""
-        with self.transport.engine:
-            self.connection.close()
-        await self._flush()
-        self.transport.end()
+        await self._say_close()
+        await self.transport.end()
+
+    async def unwrap(self) -> bytes:
+        """Say close_notify and wait for the peer's; the transport goes on without TLS. Raises TLSError, OSError.
+
+        What the peer has sent behind its close_notify is returned; what it sent before can still be read.
+        """
+        await self._say_close()
+        while not self.ended:
+            await self._step()
+            if self.failure is not None:
+                raise self.failure.with_traceback(None)
+        return self.connection.trailing_data
 
     async def close(self, within: float | None = CLOSE_TIMEOUT) -> None:
         """Say close_notify, wait a while for the peer's, and close the transport. Never raises for a peer's fault."""
         try:
             with suppress(TLSError, OSError):  # whatever the peer does: we are gone, and said so
                 async with self.transport.deadline(within):
-                    await self.close_writing()
-                    while not self._ended and self.connection.error is None:
-                        await self._advance()
-                        self._received.clear()
+                    await self._say_close()
+                await self.transport.end()
+                async with self.transport.deadline(within):
+                    while not self.ended and self.failure is None:
+                        await self._step()
+                        self.received.clear()
         finally:
-            self.transport.close()
+            await self.transport.close()
 
-    async def _advance(self) -> None:
-        """One step: answer what is asked, or take what comes. What came before an error is delivered before it."""
-        if self._failure is not None:
-            raise self._failure
-        try:
-            if self._asked:
-                await self._answer(self._asked.popleft())
-            else:
-                self._take(await self.transport.receive(RECEIVE_SIZE))
-        except TLSError as error:
-            self._failure = error
-            await self._say_goodbye(error)
-            if not self._received:
-                raise
+    # --- for whoever drives it ---
 
-    def _take(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
+        """Bytes of the peer; none at their end. What they mean is then in `received`, `asked`, `ended`, `failure`."""
         with self.transport.engine:
             try:
                 if data:
                     self.connection.receive_data(data)
                 else:
                     self.connection.receive_eof()
+            except TLSError as error:
+                self.failure = error
             finally:
                 self._collect()
 
-    async def _answer(self, asked: Asked) -> None:
+    async def answer(self) -> None:
+        """Find the answer to the oldest question. One that is interrupted is asked again."""
+        asked = self.asked[0]
         try:
-            value = await self.transport.wait_for(asked.question.put) if asked.pending is None else asked.pending
+            if asked.pending is None:
+                value = await self.transport.wait_for(asked.question.put)
+            else:
+                self.asked[0] = Asked(asked.question)
+                value = asked.pending
             if inspect.isawaitable(value):
                 value = await self.transport.resolve(value)
         except Exception as error:
             value = error
+        self.asked.popleft()
         with self.transport.engine:
             try:
                 self.connection.answer(asked.question, value)
+            except TLSError as error:
+                self.failure = error
             finally:
                 self._collect()
+
+    async def flush(self) -> None:
+        """Send what the connection has to say."""
+        async with self.transport.writing:
+            with self.transport.engine:
+                records = self.connection.data_to_send()
+            await self.transport.send(records)
+
+    async def say_goodbye(self) -> None:
+        """Send the alert, if we have one, and wait until the peer has hung up: closing at once could destroy it.
+
+        A socket that is closed with unread bytes resets its connection, and the peer may never see what was sent.
+        """
+        if self.failure is None or self.failure.alert is None or self.failure.alert_received:
+            return
+        with suppress(OSError):
+            async with self.transport.deadline(CLOSE_TIMEOUT):
+                await self.flush()
+                await self.transport.end()
+                while await self.transport.receive(RECEIVE_SIZE):
+                    pass
+
+    # --- one step ---
+
+    async def _advance(self) -> None:
+        """One step. What came before an error is delivered before it."""
+        if self.failure is None:
+            await self._step()
+        if self.failure is not None and not self.received:
+            raise self.failure.with_traceback(None)
+
+    async def _step(self) -> None:
+        """Answer what is asked, or take what comes."""
+        if self.asked:
+            await self.answer()
+        else:
+            self.feed(await self.transport.receive(RECEIVE_SIZE))
+        await self.say_goodbye()
 
     def _collect(self) -> None:
         for event in self.connection.events():
             match event:
                 case Data(data):
-                    self._received.append(memoryview(data))
+                    self.received.append(data)
                 case Asked():
-                    self._asked.append(event)
+                    self.asked.append(event)
                 case Closed(clean):
-                    self._ended = clean
+                    self.ended = clean
+                case HandshakeComplete():
+                    self.established = True
 
-    async def _flush(self) -> None:
-        async with self.transport.writing:
-            with self.transport.engine:
-                records = self.connection.data_to_send()
-            if records:
-                await self.transport.send(records)
+    async def _say_close(self) -> None:
+        with self.transport.engine:
+            self.connection.close()
+        await self.flush()
 
-    async def _say_goodbye(self, error: TLSError) -> None:
-        """Send the alert, if we have one, and wait until the peer has hung up: closing at once could destroy it.
+    def _late(self, within: float | None) -> HandshakeTimeout:
+        waiting = " or ".join(self.connection.waiting_for)
+        allowed = "in time" if within is None else f"within {within:g} s"
+        return HandshakeTimeout(
+            f"the handshake did not finish {allowed}: {waiting or 'nothing'} was due",
+            remedy="check the network and the peer's load, or allow more time",
+        )
 
-        A socket that is closed with unread bytes resets its connection, and the peer may never see what was sent.
-        """
-        if error.alert is None or error.alert_received:
-            return
-        with suppress(OSError):
-            async with self.transport.deadline(CLOSE_TIMEOUT):
-                await self._flush()
-                self.transport.end()
-                while await self.transport.receive(RECEIVE_SIZE):
-                    pass
+
+def connection_for(config: ClientConfig | ServerConfig, server_name: str | None) -> ClientConnection | ServerConnection:
+    """A connection in the role of the config. Raises ConfigError."""
+    if isinstance(config, ClientConfig):
+        return ClientConnection(config, server_name)
+    if server_name is not None:
+        raise ConfigError("server_name is a client's: a server learns it from the ClientHello")
+    return ServerConnection(config)
+
+
+def log_failure(peer: object, error: Exception) -> None:
+    """A handshake that fails costs a server this line."""
+    shown = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else str(peer or "a client")
+    log.info("handshake with %s failed: %s", shown, error)

@@ -1,0 +1,251 @@
+"""Transports that never suspend: a socket, and a TLS connection as the pipe of another (TLS in TLS)."""
+
+from __future__ import annotations
+
+import math
+import select
+import socket
+import threading
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any
+
+from ..errors import ConfigError, TLSError
+from .stream import Stream
+
+_deadline: ContextVar[float | None] = ContextVar("handclasp_deadline", default=None)
+"""When what this thread is doing has to be done, by `time.monotonic`. Each thread has its own: one may read, and give
+up early, while another writes. It holds for all layers of TLS in TLS."""
+
+
+@contextmanager
+def limited(seconds: float | None) -> Generator[None, None, None]:
+    """What is inside ends by then, or earlier where something around it says so."""
+    if seconds is None:
+        yield
+        return
+    ends, outer = time.monotonic() + seconds, _deadline.get()
+    token = _deadline.set(ends if outer is None else min(ends, outer))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def _left() -> float | None:
+    """Seconds until the deadline of this thread; None: for ever. Raises TimeoutError when it has passed."""
+    ends = _deadline.get()
+    if ends is None:
+        return None
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the deadline has passed")
+    return left
+
+
+class BlockingTransport:
+    """What all of them have in common: locks that threads share, deadlines, and answers that are waited for."""
+
+    def __init__(self) -> None:
+        self.engine = threading.Lock()
+        self.writing = ThreadLock()
+        self.timeout: float | None = None
+        """How long one call of the application may take, in seconds; None: for ever; 0: it does not block."""
+
+    def set_timeout(self, seconds: float | None) -> None:
+        self.timeout = seconds
+
+    @property
+    def blocking(self) -> bool:
+        return self.timeout != 0
+
+    @property
+    def sock(self) -> socket.socket:
+        """What it all runs over in the end."""
+        raise NotImplementedError
+
+    @property
+    def unsent(self) -> bool:
+        """Whether there are bytes that an interruption has left."""
+        raise NotImplementedError
+
+    async def receive(self, most: int) -> bytes:
+        raise NotImplementedError
+
+    async def send(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    async def end(self) -> None:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+    def interrupt(self) -> None:
+        """Wake whoever waits for bytes: there will be none."""
+        with suppress(OSError):  # the peer may be gone already
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def release(self) -> socket.socket:
+        """Let go of what is below."""
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def deadline(self, seconds: float | None) -> AsyncGenerator[None, None]:
+        with limited(seconds):
+            yield
+
+    async def resolve(self, pending: Awaitable[Any]) -> Any:
+        # Only a configuration with async answers needs an event loop here; nobody else pays for the import.
+        import asyncio
+
+        async def value() -> Any:
+            return await asyncio.wait_for(pending, _left())
+
+        return asyncio.run(value())
+
+    async def wait_for(self, answer: Callable[[], Any]) -> Any:
+        return answer()
+
+
+class SocketTransport(BlockingTransport):
+    """A socket. While it blocks, waiting is done beside it and not by its own timeout, which threads would share."""
+
+    def __init__(self, sock: socket.socket, received: bytes = b"") -> None:
+        super().__init__()
+        with suppress(OSError):  # not every socket is TCP; those that are must not hold back what we have sealed
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock = sock
+        self._received = received
+        self._unsent = b""
+        self.set_timeout(sock.gettimeout())
+
+    def set_timeout(self, seconds: float | None) -> None:
+        super().set_timeout(seconds)
+        self._sock.setblocking(seconds != 0)
+
+    @property
+    def sock(self) -> socket.socket:
+        return self._sock
+
+    @property
+    def unsent(self) -> bool:
+        return bool(self._unsent)
+
+    async def receive(self, most: int) -> bytes:
+        if self._received:
+            data, self._received = self._received[:most], self._received[most:]
+            return data
+        while True:
+            left = _left()
+            if left is None or not self.blocking:
+                return self._sock.recv(most)
+            _wait(self._sock, left, to_write=False)
+            with suppress(BlockingIOError):
+                return self._sock.recv(most, DO_NOT_WAIT)
+
+    async def send(self, data: bytes) -> None:
+        view = memoryview(self._unsent + data if self._unsent else data)
+        try:
+            while view:
+                view = view[self._send(view) :]
+        finally:
+            self._unsent = bytes(view)
+
+    def _send(self, view: memoryview) -> int:
+        left = _left()
+        if left is None or not self.blocking:
+            return self._sock.send(view)
+        _wait(self._sock, left, to_write=True)
+        with suppress(BlockingIOError):
+            return self._sock.send(view, DO_NOT_WAIT)
+        return 0
+
+    async def end(self) -> None:
+        with suppress(OSError):  # the peer may be gone already
+            self._sock.shutdown(socket.SHUT_WR)
+
+    async def close(self) -> None:
+        self.interrupt()
+        self._sock.close()
+
+    def release(self) -> socket.socket:
+        self._sock.settimeout(self.timeout)
+        released, self._sock = self._sock, socket.socket()
+        self._sock.close()
+        return released
+
+
+class TunnelTransport(BlockingTransport):
+    """Another TLS connection. What is sent is sealed by it at once, so that nothing is lost or sent twice later on."""
+
+    def __init__(self, outer: Stream) -> None:
+        super().__init__()
+        if not isinstance(outer.transport, BlockingTransport):
+            raise TypeError("the outer connection is not one of blocking sockets")
+        self._outer = outer
+        self._below = outer.transport
+        self.timeout = self._below.timeout
+
+    def set_timeout(self, seconds: float | None) -> None:
+        super().set_timeout(seconds)
+        self._below.set_timeout(seconds)
+
+    @property
+    def sock(self) -> socket.socket:
+        return self._below.sock
+
+    @property
+    def unsent(self) -> bool:
+        return self._below.unsent
+
+    async def receive(self, most: int) -> bytes:
+        return await self._outer.read(most)
+
+    async def send(self, data: bytes) -> None:
+        with self._below.engine:
+            self._outer.connection.send(data)
+        await self._outer.flush()
+
+    async def end(self) -> None:
+        with suppress(TLSError, OSError):  # the peer may be gone already
+            await self._outer.close_writing()
+
+    async def close(self) -> None:
+        await self._outer.close()
+
+    def release(self) -> socket.socket:
+        raise ConfigError("there is no socket to give back: this connection runs inside of another TLS connection")
+
+
+class ThreadLock:
+    """A thread lock behind `async with`, which it never suspends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    async def __aenter__(self) -> None:
+        left = _left()
+        if not self._lock.acquire(timeout=-1 if left is None else left):
+            raise TimeoutError("the deadline has passed")
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+DO_NOT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+"""For one call. Windows has no such flag: there a send may outlast its deadline while the peer reads nothing."""
+
+
+def _wait(sock: socket.socket, seconds: float, *, to_write: bool) -> None:
+    """Until the socket is ready. Raises TimeoutError."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT if to_write else select.POLLIN)
+        ready = bool(poll.poll(math.ceil(seconds * 1000)))
+    else:
+        ready = any(select.select([] if to_write else [sock], [sock] if to_write else [], [], seconds))
+    if not ready:
+        raise TimeoutError("the deadline has passed")
