@@ -5,6 +5,9 @@ with handclasp.connect("example.com", 443) as tls:
     print(tls.recv(65536))
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .alerts import Alert
 from .config import ClientAuth, ClientConfig, EarlyData, PadTo, ServerConfig, UnknownNames, UnverifiedClients
 from .connection import ClientConnection, ServerConnection
@@ -46,6 +49,10 @@ from .sessions.external import ExternalPsk
 from .sessions.tickets import TicketKeys
 from .trace import Subject
 from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureScheme, TLSVersion
+
+if TYPE_CHECKING:
+    from .io import aio as aio
+    from .io import anyio as anyio
 
 __all__ = [
     "Alert",
@@ -126,3 +133,10 @@ __all__ = [
     "webpki",
     "wrap",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`handclasp.aio` and `handclasp.anyio` are there for whoever names them: nobody else pays for their import."""
+    if name not in ("aio", "anyio"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f".io.{name}", __name__)

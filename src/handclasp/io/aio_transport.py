@@ -1,0 +1,276 @@
+"""What is above TLS in asyncio: a transport like any other, for protocols and streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from ..errors import TLSError
+from ..events import ConnectionInfo
+from .aio_pipe import Pipe
+from .stream import SEND_SIZE, Stream
+
+HIDDEN = frozenset(("sslcontext", "ssl_object", "peercert", "cipher", "compression"))
+"""Extra information that speaks of another TLS connection below ours."""
+
+
+class TLSTransport(asyncio.Transport):
+    """A TLS connection as a transport of asyncio. Half-close works: `write_eof` says close_notify, reading goes on.
+
+    `connection_lost` gets a TLSError where the connection failed: TruncatedError when the peer vanished.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_eof_told",
+        "_eof_written",
+        "_pipe",
+        "_protocol",
+        "_reading",
+        "_stream",
+        "_task",
+    )
+
+    def __init__(self, stream: Stream, pipe: Pipe, protocol: asyncio.BaseProtocol) -> None:
+        super().__init__()
+        self._stream = stream
+        self._pipe = pipe
+        self._protocol: asyncio.BaseProtocol | None = protocol
+        self._reading = True
+        self._closing = False
+        self._eof_told = False
+        self._eof_written = False
+        self._task: asyncio.Task[None] | None = None
+        """What runs beside the callbacks: a question that is asked, or the close."""
+
+    # --- TLS ---
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """What was settled with the peer, and why; also `get_extra_info("tls_info")`."""
+        return self._stream.connection.info
+
+    def export(self, label: str | bytes, context: bytes | None = None, length: int = 32) -> bytes:
+        """Keying material for another protocol, RFC 8446 §7.5."""
+        return self._stream.connection.export(label, context, length)
+
+    def channel_binding(self, kind: str) -> bytes:
+        """`tls-exporter` or `tls-server-end-point`."""
+        return self._stream.connection.channel_binding(kind)
+
+    def update_keys(self, *, request_peer: bool = False) -> None:
+        """Change our sending keys (KeyUpdate), and ask the peer to change its own."""
+        self._stream.connection.update_keys(request_peer=request_peer)
+        self._flush()
+
+    # --- a transport ---
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Protect data and send it. It is sealed when this returns: nothing that is cancelled later can tear it."""
+        if self._eof_written:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self._closing:
+            return
+        view = memoryview(data).cast("B")
+        connection, raw = self._stream.connection, self._pipe.raw
+        try:
+            for start in range(0, len(view), SEND_SIZE):
+                connection.send(view[start : start + SEND_SIZE])
+                raw.write(connection.data_to_send())
+        except TLSError as error:
+            self._stream.failure = self._stream.failure or error
+            self._fail(error)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        """Say close_notify; what the peer still sends can be read (half-close)."""
+        if self._eof_written or self._closing:
+            return
+        self._eof_written = True
+        self._stream.connection.close()
+        self._flush()
+        if self._pipe.raw.can_write_eof():
+            self._pipe.raw.write_eof()
+
+    def close(self) -> None:
+        """Say close_notify behind what was written, wait at most a second for the peer's, and close."""
+        if self._closing:
+            return
+        self._stream.connection.close()
+        self._flush()
+        self._closing = True
+        self._pipe.direct = False
+        self._begin(self._stream.close())
+
+    def abort(self) -> None:
+        """Close now. What was not sent is lost, and the peer sees no close_notify."""
+        self._closing = True
+        self._pipe.direct = False
+        self._pipe.raw.abort()
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def pause_reading(self) -> None:
+        if not self._closing:
+            self._reading = False
+            self._pipe.pause()
+
+    def resume_reading(self) -> None:
+        if not self._closing and not self._reading:
+            self._reading = True
+            self._pipe.loop.call_soon(self._resumed)
+
+    def is_reading(self) -> bool:
+        return self._reading and not self._closing
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        if self._protocol is None:
+            raise RuntimeError("the connection is lost, and its protocol let go")
+        return self._protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._pipe.raw.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        return self._pipe.raw.get_write_buffer_size()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._pipe.raw.get_write_buffer_limits()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """`tls_info` is ours; all else, such as `peername`, is the raw transport's."""
+        if name == "tls_info":
+            return self.info
+        return default if name in HIDDEN else self._pipe.raw.get_extra_info(name, default)
+
+    # --- what the pipe says ---
+
+    def start(self) -> None:
+        """The handshake is done: tell the protocol, unless it had the raw transport before, and let data flow."""
+        self._pipe.taker = self
+        if self._pipe.before is self._protocol:
+            self._pipe.before = None
+        elif self._protocol is not None:
+            self._protocol.connection_made(self)
+        if not self._closing:
+            self._settle()
+            self._go_on()
+
+    def take(self, data: bytes) -> None:
+        """Bytes of the peer; none at their end."""
+        self._stream.feed(data)
+        self._settle()
+
+    def lost(self, error: Exception | None) -> None:
+        """The raw transport is gone."""
+        self._closing = True
+        if self._protocol is not None:
+            protocol, self._protocol = self._protocol, None
+            protocol.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        if self._protocol is not None:
+            self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._protocol is not None:
+            self._protocol.resume_writing()
+
+    # --- in between ---
+
+    def _settle(self) -> None:
+        """Hand over what was received, then what follows from it."""
+        stream = self._stream
+        self._deliver()
+        if self._closing:
+            return
+        if stream.asked:
+            if self._task is None:
+                self._pipe.direct = False
+                self._begin(self._answer())
+        elif not stream.received and stream.failure is not None:
+            self._fail(stream.failure)
+        elif not stream.received and stream.ended and not self._eof_told:
+            self._eof_told = True
+            if not self._told_eof():
+                self.close()
+        elif not self._pipe.full:
+            self._flush()
+
+    def _deliver(self) -> None:
+        received, protocol = self._stream.received, self._protocol
+        while received and self._reading and not self._closing:
+            data = bytes(received.popleft())
+            if isinstance(protocol, asyncio.Protocol):
+                protocol.data_received(data)
+            elif isinstance(protocol, asyncio.BufferedProtocol):
+                _fill(protocol, data)
+
+    def _told_eof(self) -> bool:
+        """Whether the protocol wants to go on writing."""
+        protocol = self._protocol
+        return isinstance(protocol, (asyncio.Protocol, asyncio.BufferedProtocol)) and bool(protocol.eof_received())
+
+    def _resumed(self) -> None:
+        if self._reading and not self._closing:
+            self._settle()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Let bytes come, where nothing stands against it."""
+        if not self._closing and self._task is None:
+            self._pipe.hand_on()
+            if self._reading and not self._closing:
+                self._pipe.resume()
+
+    async def _answer(self) -> None:
+        while self._stream.asked:
+            await self._stream.answer()
+        self._task = None
+        if not self._closing:
+            self._settle()
+            self._go_on()
+
+    def _fail(self, error: TLSError) -> None:
+        """Tell the peer, and the protocol, which need not wait until the peer has heard."""
+        if self._closing:
+            return
+        self._closing = True
+        self._pipe.direct = False
+        self._begin(self._hang_up())
+        self._pipe.loop.call_soon(self.lost, error)
+
+    async def _hang_up(self) -> None:
+        try:
+            await self._stream.say_goodbye()
+        finally:
+            await self._pipe.close()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self._pipe.loop.create_task(work)
+
+    def _flush(self) -> None:
+        records = self._stream.connection.data_to_send()
+        if records:
+            self._pipe.raw.write(records)
+
+
+def _fill(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        buffer = memoryview(protocol.get_buffer(len(view))).cast("B")
+        size = min(len(view), len(buffer))
+        if not size:
+            raise RuntimeError("get_buffer() returned an empty buffer")
+        buffer[:size] = view[:size]
+        protocol.buffer_updated(size)
+        view = view[size:]
