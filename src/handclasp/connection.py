@@ -162,6 +162,11 @@ class Connection:
             self._peer.update_pending = False
             return self._outbound.take()
 
+    @property
+    def has_data_to_send(self) -> bool:
+        """Whether `data_to_send` has something."""
+        return self._outbound.pending
+
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Protect application data. Raises NotEstablished before the handshake is finished."""
         with self._entered():

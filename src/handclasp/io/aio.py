@@ -39,7 +39,7 @@ async def open_connection(
     config: ClientConfig | None = None,
     *,
     server_name: str | None = None,
-    timeout: float | None = HANDSHAKE_TIMEOUT,  # noqa: ASYNC109 - a deadline, as everywhere in this library
+    timeout: float | None = HANDSHAKE_TIMEOUT,
     limit: int = LIMIT,
     **options: Any,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -67,7 +67,7 @@ async def open_unix_connection(
     config: ClientConfig | None = None,
     *,
     server_name: str,
-    timeout: float | None = HANDSHAKE_TIMEOUT,  # noqa: ASYNC109 - as above
+    timeout: float | None = HANDSHAKE_TIMEOUT,
     limit: int = LIMIT,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """The same over a UNIX socket."""
@@ -83,7 +83,7 @@ async def start_server(
     port: int | None,
     config: ServerConfig,
     *,
-    timeout: float | None = HANDSHAKE_TIMEOUT,  # noqa: ASYNC109 - as above
+    timeout: float | None = HANDSHAKE_TIMEOUT,
     limit: int = LIMIT,
     **options: Any,
 ) -> asyncio.Server:
@@ -101,7 +101,7 @@ async def start_unix_server(
     path: str | PathLike[str],
     config: ServerConfig,
     *,
-    timeout: float | None = HANDSHAKE_TIMEOUT,  # noqa: ASYNC109 - as above
+    timeout: float | None = HANDSHAKE_TIMEOUT,
     limit: int = LIMIT,
     **options: Any,
 ) -> asyncio.Server:
@@ -117,7 +117,7 @@ async def start_tls(
     config: ClientConfig | ServerConfig,
     *,
     server_name: str | None = None,
-    timeout: float | None = HANDSHAKE_TIMEOUT,  # noqa: ASYNC109 - as above
+    timeout: float | None = HANDSHAKE_TIMEOUT,
     received: bytes = b"",
     limit: int = LIMIT,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -190,7 +190,7 @@ async def create_connection(
     config: ClientConfig | None = None,
     *,
     server_name: str | None = None,
-    timeout: float | None = HANDSHAKE_TIMEOUT,  # noqa: ASYNC109 - as above
+    timeout: float | None = HANDSHAKE_TIMEOUT,
     **options: Any,
 ) -> tuple[TLSTransport, P]:
     """`loop.create_connection` with TLS: the protocol is made, and connected, when the handshake is done."""
@@ -208,7 +208,7 @@ async def create_server(
     port: int | None,
     config: ServerConfig,
     *,
-    timeout: float | None = HANDSHAKE_TIMEOUT,  # noqa: ASYNC109 - as above
+    timeout: float | None = HANDSHAKE_TIMEOUT,
     **options: Any,
 ) -> asyncio.Server:
     """`loop.create_server` with TLS: a protocol is made for each connection whose handshake is done."""
@@ -223,7 +223,7 @@ async def upgrade(
     config: ClientConfig | ServerConfig,
     *,
     server_name: str | None = None,
-    timeout: float | None = HANDSHAKE_TIMEOUT,  # noqa: ASYNC109 - as above
+    timeout: float | None = HANDSHAKE_TIMEOUT,
     received: bytes = b"",
 ) -> TLSTransport:
     """`loop.start_tls`: TLS on a live transport. The protocol has to use the new one; it is not connected again.
@@ -244,7 +244,7 @@ async def _shaken(
     pipe: Pipe,
     connection: ClientConnection | ServerConnection,
     protocol_factory: Callable[[], P],
-    timeout: float | None,  # noqa: ASYNC109 - as above
+    timeout: float | None,
 ) -> tuple[TLSTransport, P]:
     stream = Stream(connection, pipe)
     await stream.handshake(timeout)
@@ -278,10 +278,11 @@ class _Acceptor:
         task.add_done_callback(self._tasks.discard)
 
     async def _shake(self, pipe: Pipe) -> None:
+        peer = pipe.raw.get_extra_info("peername")  # uvloop forgets it when the connection is gone
         try:
             await _shaken(pipe, ServerConnection(self._config), self._protocol_factory, self._timeout)
         except (TLSError, OSError) as error:
-            log_failure(pipe.raw.get_extra_info("peername"), error)
+            log_failure(peer, error)
         except Exception as error:
             message = "the protocol of a new connection failed"
             pipe.loop.call_exception_handler({"message": message, "exception": error, "transport": pipe.raw})

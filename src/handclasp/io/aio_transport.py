@@ -259,9 +259,9 @@ class TLSTransport(asyncio.Transport):
         self._task = self._pipe.loop.create_task(work)
 
     def _flush(self) -> None:
-        records = self._stream.connection.data_to_send()
-        if records:
-            self._pipe.raw.write(records)
+        connection = self._stream.connection
+        if connection.has_data_to_send:
+            self._pipe.raw.write(connection.data_to_send())
 
 
 def _fill(protocol: asyncio.BufferedProtocol, data: bytes) -> None:

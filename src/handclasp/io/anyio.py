@@ -1,1 +1,245 @@
-"""."""
+"""TLS for anyio, and so for trio: a byte stream like any other, over any byte stream.
+
+async with await handclasp.anyio.connect("example.com", 443) as stream:
+    await stream.send(b"...")
+    await stream.receive()
+
+await handclasp.anyio.serve(handle, await anyio.create_tcp_listener(local_port=8443), config)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+from anyio import (
+    BrokenResourceError,
+    BusyResourceError,
+    ClosedResourceError,
+    EndOfStream,
+    TypedAttributeSet,
+    typed_attribute,
+)
+from anyio.abc import ByteStream, Listener, SocketAttribute, TaskGroup
+
+from ..config import ClientConfig, ServerConfig
+from ..errors import TLSError
+from ..events import ConnectionInfo
+from .stream import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, Stream, connection_for, log_failure
+
+
+class TLSAttribute(TypedAttributeSet):
+    """What `stream.extra` knows beside the attributes of the stream below."""
+
+    info: ConnectionInfo = typed_attribute()
+
+
+async def connect(
+    host: str,
+    port: int = 443,
+    config: ClientConfig | None = None,
+    *,
+    server_name: str | None = None,
+    timeout: float | None = HANDSHAKE_TIMEOUT,
+) -> TLSStream:
+    """A verified TLS connection to a server.
+
+    `server_name` is checked instead of `host` where they differ. `timeout` bounds the TCP connection and then the
+    handshake, in seconds. Raises TLSError, OSError, and anyio's BrokenResourceError where the connection breaks.
+    """
+    config = config or ClientConfig()
+    connection_for(config, server_name or host)  # the configuration is checked before anything is sent
+    with anyio.fail_after(timeout):
+        below = await anyio.connect_tcp(host, port)
+    return await wrap(below, config, server_name=server_name or host, timeout=timeout)
+
+
+async def wrap(
+    below: ByteStream,
+    config: ClientConfig | ServerConfig,
+    *,
+    server_name: str | None = None,
+    timeout: float | None = HANDSHAKE_TIMEOUT,
+    received: bytes = b"",
+) -> TLSStream:
+    """TLS over a byte stream (STARTTLS, a proxy's tunnel, another TLSStream), in the role of the config.
+
+    The stream belongs to the TLS connection from here on, and is closed on failure. `received` is what was read from
+    it of TLS already; anything else in there fails the handshake.
+    """
+    stream = Stream(connection_for(config, server_name), _StreamTransport(below, received))
+    with _errors_of_anyio():
+        await stream.handshake(timeout)
+    return TLSStream(stream, below)
+
+
+async def serve(
+    handler: Callable[[TLSStream], Awaitable[Any]],
+    listener: Listener[ByteStream],
+    config: ServerConfig,
+    *,
+    timeout: float | None = HANDSHAKE_TIMEOUT,
+    task_group: TaskGroup | None = None,
+) -> None:
+    """Call `handler` for each connection whose handshake is done, until cancelled.
+
+    A handshake that fails, or takes longer than `timeout` seconds, costs one line of the `handclasp` logger.
+    """
+
+    async def handle(below: ByteStream) -> None:
+        peer = below.extra(SocketAttribute.remote_address, None)
+        try:
+            stream = await wrap(below, config, timeout=timeout)
+        except (TLSError, OSError, BrokenResourceError) as error:
+            log_failure(peer, error)
+            return
+        await handler(stream)
+
+    await listener.serve(handle, task_group)
+
+
+class TLSStream(ByteStream):
+    """A TLS connection as a byte stream. One task may receive while others send.
+
+    A connection that is cut raises TruncatedError behind the data that came before. A `send` that is cancelled may
+    have sent a part; nothing can be sent behind it.
+    """
+
+    def __init__(self, stream: Stream, below: ByteStream) -> None:
+        self._stream = stream
+        self._below = below
+        self._closed = False
+        self._receiving = False
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """What was settled with the peer, and why; also `extra(TLSAttribute.info)`."""
+        return self._stream.connection.info
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return {**self._below.extra_attributes, TLSAttribute.info: lambda: self.info}
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        self._check_open()
+        if self._receiving:
+            raise BusyResourceError("receiving from")
+        self._receiving = True
+        try:
+            if self._stream.received:  # what is here already must not starve other tasks, nor outlive a cancellation
+                await anyio.lowlevel.checkpoint()
+            with _errors_of_anyio():
+                data = await self._stream.read(max_bytes)
+        finally:
+            self._receiving = False
+        if not data:
+            raise EndOfStream
+        return data
+
+    async def send(self, item: bytes) -> None:
+        self._check_open()
+        with _errors_of_anyio():
+            await self._stream.write(item)
+
+    async def send_eof(self) -> None:
+        """Say close_notify; what the peer still sends can be received (half-close)."""
+        self._check_open()
+        with _errors_of_anyio():
+            await self._stream.close_writing()
+
+    async def update_keys(self, *, request_peer: bool = False) -> None:
+        """Change our sending keys (KeyUpdate), and ask the peer to change its own."""
+        self._check_open()
+        with _errors_of_anyio():
+            await self._stream.update_keys(request_peer=request_peer)
+
+    def export(self, label: str | bytes, context: bytes | None = None, length: int = 32) -> bytes:
+        """Keying material for another protocol, RFC 8446 §7.5."""
+        return self._stream.connection.export(label, context, length)
+
+    def channel_binding(self, kind: str) -> bytes:
+        """`tls-exporter` or `tls-server-end-point`."""
+        return self._stream.connection.channel_binding(kind)
+
+    async def aclose(self) -> None:
+        """Say close_notify, wait at most a second for the peer's, and close the stream below."""
+        if not self._closed:
+            self._closed = True
+            await self._stream.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedResourceError
+
+
+class _StreamTransport:
+    """A byte stream of anyio."""
+
+    def __init__(self, below: ByteStream, received: bytes) -> None:
+        self._below = below
+        self._received = received
+        self._torn = False
+        self.engine = nullcontext()
+        self.writing: AbstractAsyncContextManager[Any] = anyio.Lock()
+
+    async def receive(self, most: int) -> bytes:
+        if self._received:
+            data, self._received = self._received[:most], self._received[most:]
+            return data
+        with _errors_of_sockets():
+            try:
+                return await self._below.receive(most)
+            except EndOfStream:
+                return b""
+
+    async def send(self, data: bytes) -> None:
+        if not data:
+            return
+        if self._torn:
+            raise ConnectionAbortedError("a send was interrupted, and how much of it has left is not known")
+        self._torn = True
+        with _errors_of_sockets():
+            await self._below.send(data)
+        self._torn = False
+
+    async def end(self) -> None:
+        with suppress(OSError, TLSError), _errors_of_sockets():
+            async with self.deadline(CLOSE_TIMEOUT):
+                await self._below.send_eof()
+
+    async def close(self) -> None:
+        with suppress(OSError, TLSError), _errors_of_sockets():
+            await anyio.aclose_forcefully(self._below)
+
+    @asynccontextmanager
+    async def deadline(self, seconds: float | None) -> AsyncGenerator[None, None]:
+        with anyio.fail_after(seconds):
+            yield
+
+    async def resolve(self, pending: Awaitable[Any]) -> Any:
+        return await pending
+
+    async def wait_for(self, answer: Callable[[], Any]) -> Any:
+        return await anyio.to_thread.run_sync(answer, abandon_on_cancel=True)
+
+
+@contextmanager
+def _errors_of_sockets() -> Generator[None, None, None]:
+    try:
+        yield
+    except BrokenResourceError as error:
+        raise ConnectionResetError("the connection is broken") from error
+
+
+@contextmanager
+def _errors_of_anyio() -> Generator[None, None, None]:
+    try:
+        yield
+    except TLSError:
+        raise
+    except ConnectionError as error:
+        raise BrokenResourceError from error

@@ -1,0 +1,338 @@
+"""Each way to run a TLS connection behind one small face, so that one suite tries them all."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import anyio
+import pytest
+from anyio.abc import SocketAttribute
+
+import handclasp
+from handclasp import ClientConfig, ConnectionInfo, ServerConfig, TLSError, TLSSocket
+from handclasp.io import anyio as over_anyio
+
+T = TypeVar("T")
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Conn(Protocol):
+    """A TLS connection whose handshake is done."""
+
+    @property
+    def info(self) -> ConnectionInfo: ...
+
+    async def read(self, most: int = 65536) -> bytes: ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def finish(self) -> None:
+        """Half-close."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Runtime(Protocol):
+    def run(self, story: Callable[[], Coroutine[Any, Any, T]]) -> T: ...
+
+    async def connect(self, port: int, config: ClientConfig, timeout: float, buffer: int | None = None) -> Conn: ...
+
+    def serve(
+        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+    ) -> AbstractAsyncContextManager[int]: ...
+
+    async def together(self, *work: Work) -> None:
+        """All of it at once."""
+        ...
+
+    async def within(self, seconds: float, conn: Conn, most: int) -> bytes:
+        """A read that may time out."""
+        ...
+
+    async def elsewhere(self, work: Callable[[], T]) -> T:
+        """Call something that blocks."""
+        ...
+
+
+def dial(port: int, buffer: int | None) -> socket.socket:
+    sock = socket.socket()
+    if buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    try:
+        sock.connect(("127.0.0.1", port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+# --- blocking sockets ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class BlockingConn:
+    tls: TLSSocket
+
+    @property
+    def info(self) -> ConnectionInfo:
+        return self.tls.info
+
+    async def read(self, most: int = 65536) -> bytes:
+        return self.tls.recv(most)
+
+    async def write(self, data: bytes) -> None:
+        self.tls.sendall(data)
+
+    async def finish(self) -> None:
+        self.tls.shutdown_write()
+
+    async def close(self) -> None:
+        self.tls.close()
+
+
+class Blocking:
+    def run(self, story: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        coroutine = story()
+        try:
+            coroutine.send(None)
+        except StopIteration as finished:
+            value: T = finished.value
+            return value
+        pytest.fail("something suspended")
+
+    async def connect(self, port: int, config: ClientConfig, timeout: float, buffer: int | None = None) -> Conn:
+        return BlockingConn(handclasp.wrap(dial(port, buffer), config, server_name="localhost", timeout=timeout))
+
+    @asynccontextmanager
+    async def serve(
+        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+    ) -> AsyncGenerator[int, None]:
+        threads: list[threading.Thread] = []
+
+        def loop() -> None:
+            for tls in listener:
+                threads.append(threading.Thread(target=self.run, args=(lambda tls=tls: handle(BlockingConn(tls)),)))
+                threads[-1].start()
+
+        with handclasp.listen(("127.0.0.1", 0), config, timeout=timeout) as listener:
+            acceptor = threading.Thread(target=loop)
+            acceptor.start()
+            try:
+                yield listener.address[1]
+            finally:
+                listener.close()
+                for thread in (acceptor, *threads):
+                    thread.join(10)
+                    assert not thread.is_alive()
+
+    async def together(self, *work: Work) -> None:
+        failed: list[BaseException] = []
+
+        def run(one: Work) -> None:
+            try:
+                self.run(one)
+            except BaseException as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=run, args=(one,)) for one in work]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+        if failed:
+            raise failed[0]
+
+    async def within(self, seconds: float, conn: Conn, most: int) -> bytes:
+        assert isinstance(conn, BlockingConn)
+        conn.tls.settimeout(seconds)
+        try:
+            return conn.tls.recv(most)
+        finally:
+            conn.tls.settimeout(None)
+
+    async def elsewhere(self, work: Callable[[], T]) -> T:
+        return work()
+
+
+# --- asyncio ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class AsyncioConn:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @property
+    def info(self) -> ConnectionInfo:
+        info = self.writer.get_extra_info("tls_info")
+        assert isinstance(info, ConnectionInfo)
+        return info
+
+    async def read(self, most: int = 65536) -> bytes:
+        return await self.reader.read(most)
+
+    async def write(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def finish(self) -> None:
+        self.writer.write_eof()
+
+    async def close(self) -> None:
+        self.writer.close()
+        with suppress(OSError, TLSError):  # it speaks of the whole connection, as asyncio's own does
+            await self.writer.wait_closed()
+
+
+class Asyncio:
+    def factory(self) -> asyncio.AbstractEventLoop:
+        return asyncio.new_event_loop()
+
+    def run(self, story: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        async def checked() -> T:
+            problems: list[dict[str, Any]] = []
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+            try:
+                return await story()
+            finally:
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                await settled()
+                assert not problems, problems
+
+        with asyncio.Runner(loop_factory=self.factory) as runner:
+            return runner.run(checked())
+
+    async def connect(self, port: int, config: ClientConfig, timeout: float, buffer: int | None = None) -> Conn:
+        sock = dial(port, buffer)
+        opened = handclasp.aio.open_connection(sock=sock, config=config, server_name="localhost", timeout=timeout)
+        return AsyncioConn(*await opened)
+
+    @asynccontextmanager
+    async def serve(
+        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+    ) -> AsyncGenerator[int, None]:
+        tasks: list[asyncio.Task[None]] = []
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.append(asyncio.create_task(handle(AsyncioConn(reader, writer))))
+
+        server = await handclasp.aio.start_server(connected, "127.0.0.1", 0, config, timeout=timeout)
+        async with server:
+            yield server.sockets[0].getsockname()[1]
+            while tasks:
+                await tasks.pop()
+
+    async def together(self, *work: Work) -> None:
+        await asyncio.gather(*(one() for one in work))
+
+    async def within(self, seconds: float, conn: Conn, most: int) -> bytes:
+        async with asyncio.timeout(seconds):
+            return await conn.read(most)
+
+    async def elsewhere(self, work: Callable[[], T]) -> T:
+        return await asyncio.to_thread(work)
+
+
+class Uvloop(Asyncio):
+    def factory(self) -> asyncio.AbstractEventLoop:
+        return pytest.importorskip("uvloop").new_event_loop()  # type: ignore[no-any-return]
+
+
+async def settled() -> None:
+    """All that goes on beside us ends soon: closes have a bound."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        _, late = await asyncio.wait(others, timeout=3)
+        assert not late
+
+
+# --- anyio and trio --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class AnyioConn:
+    stream: over_anyio.TLSStream
+
+    @property
+    def info(self) -> ConnectionInfo:
+        return self.stream.extra(over_anyio.TLSAttribute.info)
+
+    async def read(self, most: int = 65536) -> bytes:
+        try:
+            return await self.stream.receive(most)
+        except anyio.EndOfStream:
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        await self.stream.send(data)
+
+    async def finish(self) -> None:
+        await self.stream.send_eof()
+
+    async def close(self) -> None:
+        await self.stream.aclose()
+
+
+@dataclass
+class Anyio:
+    backend: str
+
+    def run(self, story: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        pytest.importorskip(self.backend)
+        return anyio.run(story, backend=self.backend)
+
+    async def connect(self, port: int, config: ClientConfig, timeout: float, buffer: int | None = None) -> Conn:
+        below = await anyio.connect_tcp("127.0.0.1", port)
+        if buffer is not None:
+            sock = below.extra(SocketAttribute.raw_socket)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        return AnyioConn(await over_anyio.wrap(below, config, server_name="localhost", timeout=timeout))
+
+    @asynccontextmanager
+    async def serve(
+        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+    ) -> AsyncGenerator[int, None]:
+        async def connected(stream: over_anyio.TLSStream) -> None:
+            await handle(AnyioConn(stream))
+
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+        async with listener, anyio.create_task_group() as accepting, anyio.create_task_group() as handling:
+
+            async def accept() -> None:
+                await over_anyio.serve(connected, listener, config, timeout=timeout, task_group=handling)
+
+            accepting.start_soon(accept)
+            yield listener.extra(SocketAttribute.local_port)
+            handling.cancel_scope.shield = True
+            accepting.cancel_scope.cancel()
+
+    async def together(self, *work: Work) -> None:
+        async with anyio.create_task_group() as group:
+            for one in work:
+                group.start_soon(one)
+
+    async def within(self, seconds: float, conn: Conn, most: int) -> bytes:
+        with anyio.fail_after(seconds):
+            return await conn.read(most)
+
+    async def elsewhere(self, work: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(work)
+
+
+RUNTIMES: dict[str, Runtime] = {
+    "blocking": Blocking(),
+    "asyncio": Asyncio(),
+    "uvloop": Uvloop(),
+    "anyio": Anyio("asyncio"),
+    "trio": Anyio("trio"),
+}
