@@ -29,6 +29,7 @@ from handclasp import (
 )
 from handclasp.crypto.signatures import PublicKey
 from handclasp.lab.ca import CertificateAuthority
+from handclasp.wire.messages import ClientHello
 
 from .peers import Fault, call, client_context, openssl_echo, openssl_echoed, serving
 from .runtimes import Conn, Runtime
@@ -351,7 +352,7 @@ def test_an_answer_that_blocks_holds_up_nobody(
     runtime.run(story)
 
 
-def _asks_slowly(hello: object) -> bool:
+def _asks_slowly(hello: ClientHello) -> bool:
     return b"slow" in (hello.extensions.alpn or ())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -12,7 +13,7 @@ import pytest
 
 from handclasp import ClientConfig, ServerConfig, TLSError
 
-from .peers import Fault, call, serving
+from .peers import Fault, Outcome, call, serving
 from .runtimes import RUNTIMES, Anyio, Asyncio, Blocking, Conn, Runtime
 
 SAYS = bytes(range(256)) * 12
@@ -99,7 +100,7 @@ def test_a_server_that_stops(
         with serving(server_config, SAYS, fault=Fault.STALL, at=at) as (port, _):
             began = time.monotonic()
             with pytest.raises(TimeoutError):
-                runtime.run(lambda port=port, story=story: story(port))
+                runtime.run(partial(story, port))
             assert time.monotonic() - began < SOON, at
         assert not seen.ended
         assert SAYS.startswith(seen.received)
@@ -116,14 +117,14 @@ def test_a_client_that_vanishes(
     async def handle(conn: Conn) -> None:
         seen = Seen()
         all_seen.append(seen)
-        with suppress(BROKEN):
+        with suppress(*BROKEN):
             await seen.converse(conn)
 
     async def story() -> None:
         async with runtime.serve(server_config, handle, 0.3) as port:
             for at in faults:
                 began = time.monotonic()
-                outcome = await runtime.elsewhere(lambda at=at: call(port, client_config, SAYS, fault=fault, at=at))
+                outcome = await runtime.elsewhere(partial(call, port, client_config, SAYS, fault=fault, at=at))
                 assert time.monotonic() - began < SOON, at
                 assert ANSWER.startswith(outcome.received)
             outcome = await runtime.elsewhere(lambda: call(port, client_config, SAYS))
@@ -185,10 +186,11 @@ def test_cancelled_at_every_point(name: str, client_config: ClientConfig, server
     assert isinstance(runtime, (Asyncio, Anyio))
     if name == "uvloop":
         pytest.importorskip("uvloop")
-    points = 0
+    points, seen, outcome = 0, Seen(), Outcome()
     for point in range(1, 200):
         seen = Seen()
-        with serving(server_config, SAYS, piece=700) as (port, outcome):
+        with serving(server_config, SAYS, piece=700) as (port, latest):
+            outcome = latest
             began = time.monotonic()
             try:
                 runtime.run(cancelled_at(point, client_story(runtime, port, client_config, seen, 5)))

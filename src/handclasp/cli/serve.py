@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import errno
 import json
 import shlex
@@ -10,23 +11,21 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import NoReturn
 
 from ..config import ClientAuth, ServerConfig
 from ..errors import ConfigError, TLSError
+from ..events import ConnectionInfo
 from ..identity.credentials import Credential
 from ..identity.names import peer_name
 from ..identity.policies import private
 from ..identity.trust import TrustStore
-from ..io.blocking import TLSSocket, wrap
+from ..io import aio
 from ..lab.ca import CertificateAuthority
 from ..rules import printable
 from . import site
@@ -71,7 +70,7 @@ def configure(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     page, problems = Terminal(sys.stdout, arguments.color), Terminal(sys.stderr, arguments.color)
     told = Attempt(target=arguments.on, host="", name="")
-    with _terminable(), ExitStack() as at_end:
+    with ExitStack() as at_end:
         try:
             host, port = host_and_port(arguments.on)
             credential, root = _credential(arguments, host, at_end)
@@ -87,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         log = quiet() if arguments.quiet else problems
         server = Server(config, folder, arguments.echo, listener.getsockname()[:2], log)
         page.lines(_banner(server, arguments, credential, root, page.look))
-        _take_all(server, listener)
+        asyncio.run(_take_all(server, listener))
     return 0
 
 
@@ -176,7 +175,6 @@ class Server:
     echo: bool
     address: tuple[str, int]
     log: Terminal
-    room: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(AT_ONCE))
 
     @property
     def authority(self) -> str:
@@ -189,129 +187,127 @@ class Server:
         self.log.line(f"  {datetime.now():%H:%M:%S} {peer}  {text}")
 
 
-def _take_all(server: Server, listener: socket.socket) -> None:
-    """Take connections for ever. When that is interrupted, those under way get to finish."""
-    threads: list[threading.Thread] = []
+async def _take_all(server: Server, listener: socket.socket) -> None:
+    """Take connections until SIGTERM or Ctrl-C. Those under way get to finish."""
+    room = asyncio.Semaphore(AT_ONCE)
+    visits: set[asyncio.Task[None]] = set()
+
+    async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with room:
+            await _serve(server, reader, writer)
+
+    def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(visit(reader, writer))
+        visits.add(task)
+        task.add_done_callback(visits.discard)
+
+    taking = await asyncio.start_server(came, sock=listener)
+    told = asyncio.Event()
+    with suppress(NotImplementedError):  # Windows, where Ctrl-C is all there is
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     try:
-        while True:
-            server.room.acquire()
-            try:
-                sock, peer = listener.accept()
-            except OSError:  # out of descriptors, or a client gone already: others still want in
-                server.room.release()
-                time.sleep(0.05)
-                continue
-            threads = [thread for thread in threads if thread.is_alive()]
-            threads.append(threading.Thread(target=_serve, args=(server, sock, peer), daemon=True))
-            threads[-1].start()
+        await told.wait()
     finally:
-        listener.close()
-        ends = time.monotonic() + FAREWELL
-        for thread in threads:
-            thread.join(max(0.0, ends - time.monotonic()))
+        taking.close()
+        if visits:
+            await asyncio.wait(visits, timeout=FAREWELL)
 
 
-class _Terminated(BaseException):
-    """SIGTERM has come."""
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends what is inside, after it has put away what it made."""
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    except _Terminated:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(*_: object) -> NoReturn:
-    raise _Terminated
-
-
-def _serve(server: Server, sock: socket.socket, peer: tuple[str, int]) -> None:
+async def _serve(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One connection, from its first byte to its last. Whatever it does costs one log line."""
-    shown = place(*peer[:2])
+    shown = place(*writer.get_extra_info("peername")[:2])
     try:
-        with sock:
-            sock.settimeout(PATIENCE)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # TLS begins with the byte 22; a letter is somebody who does not know that this port has TLS.
-            if sock.recv(1, socket.MSG_PEEK).isalpha():
-                _redirect(server, sock, shown)
-                return
-            hello = FirstHello()
-            with wrap(sock, server.config.replace(trace=hello), timeout=PATIENCE) as tls:
-                _answer(server, tls, hello, shown)
+        async with asyncio.timeout(PATIENCE):
+            first = await reader.read(MOST_HEAD)
+        # TLS begins with the byte 22; a letter is somebody who does not know that this port has TLS.
+        if first[:1].isalpha():
+            await _redirect(server, first, reader, writer, shown)
+            return
+        hello = FirstHello()
+        config = server.config.replace(trace=hello)
+        tls_reader, tls_writer = await aio.start_tls(reader, writer, config, timeout=PATIENCE, received=first)
+        try:
+            await _answer(server, tls_reader, tls_writer, hello, shown)
+        finally:
+            tls_writer.close()
+            with suppress(TLSError, OSError):  # it was told already, if it matters
+                await tls_writer.wait_closed()
     except (TLSError, OSError) as error:
         server.say(shown, failure(error))
     except Exception as bug:
         server.say(shown, f"a bug in handclasp: {type(bug).__name__}: {printable(str(bug))}")
     finally:
-        server.room.release()
+        writer.close()
 
 
-def _answer(server: Server, tls: TLSSocket, hello: FirstHello, shown: str) -> None:
+async def _answer(
+    server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hello: FirstHello, shown: str
+) -> None:
     """One request, one answer."""
     began = time.perf_counter()
-    head = _head(tls.recv)
+    info: ConnectionInfo = writer.get_extra_info("tls_info")
+    head = await _head(reader)
     if not head:
-        server.say(shown, f"{tls.info.version} {tls.info.group}  left without a request")
+        server.say(shown, f"{info.version} {info.group}  left without a request")
         return
     asked = site.request(head)
     if server.echo:
-        text = json.dumps(echo(tls.info, hello), indent=2) + "\n"
+        text = json.dumps(echo(info, hello), indent=2) + "\n"
         answer = site.Answer(HTTPStatus.OK, (("Content-Type", "application/json"),), text.encode())
     else:
-        answer = site.answer(server.folder, asked)
-    sent = _send(tls, answer, with_body=asked is None or asked.method != "HEAD")
+        answer = await asyncio.to_thread(site.answer, server.folder, asked)
+    sent = await _send(writer, answer, with_body=asked is None or asked.method != "HEAD")
     line = "a request that cannot be read" if asked is None else f"{asked.method} {asked.target}"
     server.say(
         shown,
-        f"{tls.info.version} {tls.info.group}  {answer.status.value} {printable(line)}  {size(sent)}"
+        f"{info.version} {info.group}  {answer.status.value} {printable(line)}  {size(sent)}"
         f"  {milliseconds(time.perf_counter() - began)} ms",
     )
 
 
-def _send(tls: TLSSocket, answer: site.Answer, *, with_body: bool) -> int:
+async def _send(writer: asyncio.StreamWriter, answer: site.Answer, *, with_body: bool) -> int:
     """Send an answer; how many bytes of body that was."""
-    if not with_body:
-        tls.sendall(answer.head())
-        return 0
-    if answer.file is None:
-        tls.sendall(answer.head() + answer.body)
-        return len(answer.body)
+    await _write(writer, answer.head() + (answer.body if with_body else b""))
+    if not with_body or answer.file is None:
+        return len(answer.body) if with_body else 0
     sent = 0
     with answer.file.open("rb") as file:
-        tls.sendall(answer.head())
         # Exactly what Content-Length said, also of a file that grows meanwhile.
-        while sent < answer.size and (chunk := file.read(min(CHUNK, answer.size - sent))):
-            tls.sendall(chunk)
+        while sent < answer.size:
+            chunk = await asyncio.to_thread(file.read, min(CHUNK, answer.size - sent))
+            if not chunk:
+                break
+            await _write(writer, chunk)
             sent += len(chunk)
     return sent
 
 
-def _redirect(server: Server, sock: socket.socket, shown: str) -> None:
+async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    async with asyncio.timeout(PATIENCE):
+        await writer.drain()
+
+
+async def _redirect(
+    server: Server, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, shown: str
+) -> None:
     """Plain HTTP on our port: say where TLS is."""
-    asked = site.request(_head(sock.recv))
+    asked = site.request(await _head(reader, first))
     if asked is None:
         server.say(shown, "sent something that is neither TLS nor HTTP")
         return
     path = asked.target if asked.target.startswith("/") else "/"
     answer = site.plain(HTTPStatus.PERMANENT_REDIRECT, ("Location", f"https://{server.authority}{path}"))
-    sock.sendall(answer.head() + answer.body)
+    await _write(writer, answer.head() + answer.body)
     server.say(shown, "plain HTTP sent here; redirected to https")
 
 
-def _head(receive: Callable[[int], bytes]) -> bytes:
+async def _head(reader: asyncio.StreamReader, came: bytes = b"") -> bytes:
     """The head of a request, within the time and the size a head may take; what came of it when it ends early."""
-    ends = time.monotonic() + PATIENCE
-    came = b""
-    while b"\r\n\r\n" not in came and len(came) < MOST_HEAD and time.monotonic() < ends:
-        data = receive(MOST_HEAD)
-        if not data:
-            break
-        came += data
+    async with asyncio.timeout(PATIENCE):
+        while b"\r\n\r\n" not in came and len(came) < MOST_HEAD:
+            data = await reader.read(MOST_HEAD)
+            if not data:
+                break
+            came += data
     return came.partition(b"\r\n\r\n")[0]

@@ -131,9 +131,11 @@ async def start_tls(
     connection = connection_for(config, server_name)
     plain = writer.transport
     pipe = Pipe(loop)
-    pipe.before = plain.get_protocol()
+    pipe.before = _Replaced(plain.get_protocol(), writer)
     plain.set_protocol(pipe)
     pipe.connection_made(plain)
+    if reader.at_eof():
+        pipe.eof_received()
     reader.feed_eof()  # it gets no more, and gives out what it has without waiting
     pipe.keep(received)
     pipe.keep(await reader.read())
@@ -142,6 +144,17 @@ async def start_tls(
         pipe, connection, lambda: asyncio.StreamReaderProtocol(above, loop=loop), timeout
     )
     return above, asyncio.StreamWriter(transport, protocol, above, loop)
+
+
+class _Replaced(asyncio.BaseProtocol):
+    """The plain side of an upgraded connection. It lives as long: a writer that is dropped closes its transport."""
+
+    def __init__(self, protocol: asyncio.BaseProtocol, writer: asyncio.StreamWriter) -> None:
+        self._protocol = protocol
+        self._writer = writer
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
 
 
 class Reader(asyncio.StreamReader):
