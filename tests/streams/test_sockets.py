@@ -1,0 +1,290 @@
+"""What blocking sockets have of their own: threads, timeouts, selectors, upgrades, and the way back to plain."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import handclasp
+from handclasp import ClientConfig, ConfigError, NotEstablished, PeerNotTLS, ServerConfig, TLSError, TLSSocket
+
+DATA = bytes(range(256)) * 4096
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """Something that runs in a thread meanwhile, and succeeds."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(20)
+        assert not thread.is_alive()
+        assert failed == []
+
+
+@contextlib.contextmanager
+def pair(client: ClientConfig, server: ServerConfig) -> Iterator[tuple[TLSSocket, TLSSocket]]:
+    ours, theirs = socket.socketpair()
+    made: list[TLSSocket] = []
+    with beside(lambda: made.append(handclasp.wrap(theirs, server))):
+        near = handclasp.wrap(ours, client, server_name="localhost")
+    try:
+        yield near, made[0]
+    finally:
+        with beside(made[0].close):
+            near.close()
+
+
+def read_exactly(tls: TLSSocket, size: int) -> bytes:
+    whole = bytearray()
+    while len(whole) < size:
+        whole += tls.recv(size - len(whole)) or pytest.fail("it ended early")
+    return bytes(whole)
+
+
+def test_a_reader_that_gives_up_does_not_stop_a_writer(
+    client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    """Each thread has its own deadline; a write that waits for its peer survives a read that did not."""
+    with pair(client_config, server_config) as (near, far):
+        with beside(lambda: near.sendall(DATA)):
+            near.settimeout(0.05)
+            for _ in range(3):
+                with pytest.raises(TimeoutError):
+                    near.recv(1)
+            near.settimeout(None)
+            assert read_exactly(far, len(DATA)) == DATA
+        far.sendall(b"x")
+        assert near.recv(1) == b"x"
+
+
+def test_a_write_that_timed_out_leaves_no_gap(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    with pair(client_config, server_config) as (near, far):
+        near.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            near.sendall(DATA * 20)
+        assert near.wants_write
+        near.settimeout(None)
+        received = bytearray()
+
+        def read() -> None:
+            while not received.endswith(b"<the end>"):
+                received.extend(far.recv(65536))
+
+        with beside(read):
+            near.sendall(b"<the end>")
+        assert (DATA * 20).startswith(received.removesuffix(b"<the end>"))
+
+
+def test_a_trickle_does_not_extend_a_timeout(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    with pair(client_config, server_config) as (near, far):
+        stop = threading.Event()
+
+        def trickle() -> None:
+            with socket.socket(fileno=socket.dup(far.fileno())) as below:
+                below.sendall(b"\x17\x03\x03\x20\x00")
+                while not stop.wait(0.02):
+                    below.sendall(b"x")
+
+        with beside(trickle):
+            near.settimeout(0.2)
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                near.recv(1)
+            stop.set()
+            assert time.monotonic() - began < 1
+
+
+def test_shutting_down_wakes_a_reader(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    with pair(client_config, server_config) as (near, _):
+
+        def read() -> None:
+            with contextlib.suppress(TLSError, OSError):
+                assert near.recv(1) == b""
+
+        with beside(read):
+            near.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(ValueError, match="no way"):
+            near.shutdown(socket.SHUT_RD)
+
+
+# --- sockets that do not block ---------------------------------------------------------------------------------------
+
+
+def ready(selector: selectors.BaseSelector, tls: TLSSocket) -> None:
+    selector.modify(tls.fileno(), selectors.EVENT_WRITE if tls.wants_write else selectors.EVENT_READ)
+    assert selector.select(10)
+
+
+def test_selectors(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    """A whole conversation, without one call that waits."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    def serve() -> None:
+        with handclasp.wrap(theirs, server_config) as far:
+            far.sendall(read_exactly(far, len(DATA)))
+            assert far.recv(1) == b""
+
+    def patiently(call: Callable[[], object]) -> object:
+        while True:
+            try:
+                return call()
+            except BlockingIOError:
+                ready(selector, near)
+
+    with beside(serve), selectors.DefaultSelector() as selector:
+        near = handclasp.wrap(ours, client_config, server_name="localhost")
+        assert near.gettimeout() == 0
+        with pytest.raises(NotEstablished):
+            near.recv(1)
+        selector.register(near.fileno(), selectors.EVENT_READ)
+        patiently(near.do_handshake)
+        assert near.info.verified_chain
+        rest = memoryview(DATA)
+        refused = 0
+        while rest:
+            try:
+                rest = rest[near.send(rest) :]
+            except BlockingIOError:
+                refused += 1
+                with pytest.raises(ConfigError) as caught:
+                    near.send(b"something else")
+                assert caught.value.code == "send-other-data"
+                ready(selector, near)
+        assert refused
+        back = bytearray()
+        while len(back) < len(DATA):
+            data = patiently(lambda: near.recv(10_000))
+            assert isinstance(data, bytes)
+            back += data
+            while near.pending():
+                back += near.recv(10_000)
+        assert back == DATA
+        near.close()
+
+
+def test_files_of_sockets_that_do_not_block(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    with pair(client_config, server_config) as (near, far):
+        near.setblocking(False)
+        file = near.makefile("rb")
+        assert file.read1(1) in (None, b"")
+        far.sendall(b"x")
+        near.setblocking(True)
+        assert near.recv(1) == b"x"
+
+
+# --- before and after TLS --------------------------------------------------------------------------------------------
+
+
+def test_bytes_that_were_read_before(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        first = theirs.recv(7)
+        with handclasp.wrap(theirs, server_config, received=first) as far:
+            far.sendall(far.recv(10))
+
+    with beside(serve), handclasp.wrap(ours, client_config, server_name="localhost") as near:
+        near.sendall(b"x")
+        assert near.recv(1) == b"x"
+
+
+def test_plain_words_before_tls_fail_it(server_config: ServerConfig) -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.shutdown(socket.SHUT_WR)
+        with pytest.raises(PeerNotTLS):
+            handclasp.wrap(theirs, server_config, received=b"MAIL FROM:<mallory>\r\n")
+    assert theirs.fileno() == -1
+
+
+def test_the_way_back_to_plain(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        far = handclasp.wrap(theirs, server_config)
+        far.sendall(b"the last protected words")
+        plain, rest = far.unwrap()
+        with plain:
+            assert plain is theirs
+            assert rest == b""
+            plain.sendall(b"in the open")
+
+    with beside(serve):
+        near = handclasp.wrap(ours, client_config, server_name="localhost")
+        plain, rest = near.unwrap()
+        assert near.recv(100) == b"the last protected words"
+        assert near.recv(100) == b""
+        assert near.fileno() == -1
+        near.close()
+        with plain:
+            while len(rest) < 11:
+                rest += plain.recv(100)
+            assert rest == b"in the open"
+
+
+def test_what_comes_behind_close_notify_is_given_back(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    ours, theirs = socket.socketpair()
+    said = threading.Event()
+
+    def serve() -> None:
+        connection = handclasp.ServerConnection(server_config)
+        with theirs:
+            while not connection.established:
+                connection.receive_data(theirs.recv(65536))
+                theirs.sendall(connection.data_to_send())
+            connection.close()
+            theirs.sendall(connection.data_to_send() + b"plain again")
+            said.set()
+            theirs.recv(65536)
+
+    with beside(serve):
+        near = handclasp.wrap(ours, client_config, server_name="localhost")
+        assert said.wait(10)
+        plain, rest = near.unwrap()
+        with plain:
+            assert rest == b"plain again"
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_tls_in_tls(client_config: ClientConfig, server_config: ServerConfig, depth: int) -> None:
+    ours, theirs = socket.socketpair()
+
+    def wrapped(sock: socket.socket, config: ClientConfig | ServerConfig, name: str | None) -> TLSSocket:
+        tls = handclasp.wrap(sock, config, server_name=name)
+        for _ in range(depth - 1):
+            tls = handclasp.wrap(tls, config, server_name=name)
+        return tls
+
+    def serve() -> None:
+        with wrapped(theirs, server_config, None) as far:
+            far.sendall(read_exactly(far, len(DATA)))
+            assert far.recv(1) == b""
+
+    with beside(serve), wrapped(ours, client_config, "localhost") as near:
+        near.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            near.recv(1)
+        near.settimeout(20)
+        near.sendall(DATA)
+        assert read_exactly(near, len(DATA)) == DATA
+        with pytest.raises(ConfigError):
+            near.unwrap()
+    assert ours.fileno() == -1
