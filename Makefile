@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint unit interop clean
+.PHONY: demo test lint unit interop load clean
 
 demo: $(VENV)/.core
 	$(BIN)/handclasp demo
@@ -29,6 +29,10 @@ interop: $(VENV)/.test
 		{ apt-get update -qq && apt-get install -y -qq gnutls-bin curl openssl redis-server; }
 	$(BIN)/pip install -q -e '.[interop]'
 	HANDCLASP_INTEROP=1 $(PYTEST) tests/interop -n 2 -rs
+
+# The load tests at full size, with their figures: 5,000 idle connections, 20,000 handshakes, 2 GiB. Takes a while.
+load: $(VENV)/.test
+	HANDCLASP_LOAD=full $(PYTEST) tests/streams/test_load.py -s -p no:randomly
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); apt-get update -qq; apt-get install -y -qq python3-venv; $(PYTHON) -m venv $(VENV); }

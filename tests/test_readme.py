@@ -16,7 +16,7 @@ from handclasp.lab.pair import handshake
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-CLIENT, SERVER, SANS_IO, SESSIONS, REVOCATION, CLIENT_AUTH = BLOCKS
+CLIENT, SERVER, ASYNCIO, SANS_IO, SESSIONS, REVOCATION, CLIENT_AUTH = BLOCKS
 
 
 def test_the_client(
@@ -42,6 +42,30 @@ def test_the_client(
     printed = capsys.readouterr().out
     assert printed.startswith("TLS 1.3 X25519MLKEM768 ")
     assert printed.endswith("hello\n")
+
+
+def test_asyncio(
+    credential: Credential, trust: TrustStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_connection = handclasp.aio.open_connection
+    with handclasp.listen(("127.0.0.1", 0), ServerConfig(credentials=[credential])) as listener:
+
+        def answer() -> None:
+            with listener.accept() as tls:
+                assert tls.recv(1000).startswith(b"GET / HTTP/1.1\r\nHost: example.com")
+                tls.sendall(b"HTTP/1.1 200 OK\r\n\r\nhello")
+
+        async def near(host: str, port: int) -> Any:
+            assert (host, port) == ("example.com", 443)
+            config = ClientConfig(trust=trust)
+            return await open_connection("127.0.0.1", listener.address[1], config, server_name="example.test")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        monkeypatch.setattr(handclasp.aio, "open_connection", near)
+        exec(ASYNCIO, {})
+        thread.join(10)
+    assert capsys.readouterr().out == "TLS 1.3 b'HTTP/1.1 200 OK\\r\\n'\n"
 
 
 def test_the_server(

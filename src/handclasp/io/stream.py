@@ -2,7 +2,7 @@
 
 It is a coroutine over a transport of a few methods. An event loop's transport suspends it; the blocking one never does,
 and then the same code is a plain function call (`blocking.py`). asyncio's own callbacks take a shorter way for data,
-through `feed`, and this one for all the rest (`aio.py`, docs/adr/0006-streams.md).
+through `feed`, and this one for all the rest (`aio.py`, docs/adr/0011-streams.md).
 """
 
 from __future__ import annotations
