@@ -446,7 +446,7 @@ class Web:
         body: bytes | None,
         content_type: str | None,
         limit: int,
-        timeout: float,  # noqa: ASYNC109
+        timeout: float,
     ) -> bytes:
         await asyncio.sleep(0)
         return self(url, body=body, content_type=content_type, limit=limit, timeout=timeout)
