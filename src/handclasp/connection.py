@@ -86,7 +86,6 @@ class Connection:
         "_peer",
         "_post_handshake",
         "_script",
-        "_trailing",
         "_want",
         "_warnings",
     )
@@ -112,7 +111,6 @@ class Connection:
         self._error: TLSError | None = None
         self._close_received = False
         self._keys_end: datetime | None = None
-        self._trailing = b""
         self._post_handshake = 0
         self._warnings = 0
         self._lock = Lock()
@@ -234,10 +232,9 @@ class Connection:
         """True when the peer sends no more."""
         return self._close_received
 
-    @property
     def trailing_data(self) -> bytes:
-        """What came behind the peer's close_notify, with it: no part of the connection, and of no meaning to TLS."""
-        return self._trailing
+        """Taken once: what came in one piece with the peer's close_notify, behind it. It is not TLS any more."""
+        return self._inbound.deframer.take() if self._close_received else b""
 
     @property
     def waiting_for(self) -> tuple[str, ...]:
@@ -364,7 +361,6 @@ class Connection:
             require(self._warnings <= self._config.limits.warning_alerts, rules.TOO_MANY_WARNINGS)
         elif alert is Alert.CLOSE_NOTIFY and self._established is not None:
             self._close_received = True
-            self._trailing = self._inbound.deframer.take()
             self._events.append(Closed(clean=True))
         else:
             raise from_alert(alert)

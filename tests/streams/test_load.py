@@ -27,13 +27,14 @@ from .runtimes import Asyncio
 class Size:
     idle: int
     slow: int
+    honest: int
     handshakes: int
     mebibytes: int
 
 
 FULL = os.environ.get("HANDCLASP_LOAD") == "full"
-SIZE = Size(5000, 1000, 20_000, 2048) if FULL else Size(200, 60, 150, 32)
-DEADLINE = 10.0 if FULL else 2.0
+SIZE = Size(5000, 1000, 100, 20_000, 2048) if FULL else Size(200, 60, 10, 150, 32)
+DEADLINE = 10.0 if FULL else 3.0
 PER_CONNECTION = 40 * 1024
 """Most resident memory of an idle connection, in bytes; asyncio with the `ssl` module takes 293 KiB."""
 GROWTH = 16 * 2**20 if FULL else 8 * 2**20
@@ -161,10 +162,10 @@ def test_slow_clients_are_reaped_while_others_are_served(
 
     async def story() -> None:
         async with echoing(server_config, DEADLINE) as port:
-            unloaded = [await exchange(port, client_config) for _ in range(100)]
+            unloaded = [await exchange(port, client_config) for _ in range(SIZE.honest)]
             slow = [asyncio.create_task(dawdle(port)) for _ in range(SIZE.slow)]
             await asyncio.sleep(DEADLINE / 4)
-            loaded = [await exchange(port, client_config) for _ in range(100)]
+            loaded = [await exchange(port, client_config) for _ in range(SIZE.honest)]
             assert not any(task.done() for task in slow)
             ends = await asyncio.gather(*slow)
         ratio = statistics.quantiles(loaded, n=100)[98] / statistics.quantiles(unloaded, n=100)[98]

@@ -167,7 +167,7 @@ class Stream:
             await self._step()
             if self.failure is not None:
                 raise self.failure.with_traceback(None)
-        return self.connection.trailing_data
+        return self.connection.trailing_data()
 
     async def close(self, within: float | None = CLOSE_TIMEOUT) -> None:
         """Say close_notify, wait a while for the peer's, and close the transport. Never raises for a peer's fault."""
