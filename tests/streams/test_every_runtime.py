@@ -306,7 +306,8 @@ class BlockingSigner:
 
     @property
     def public_key(self) -> PublicKey:
-        return self.key.signer.public_key
+        key: PublicKey = self.key.signer.public_key
+        return key
 
     def sign(self, scheme: SignatureScheme, data: bytes) -> bytes:
         assert self.served.wait(10)

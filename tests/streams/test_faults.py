@@ -139,10 +139,6 @@ def test_a_client_that_vanishes(
 # --- interrupted at every point --------------------------------------------------------------------------------------
 
 
-class Interrupted(BaseException):
-    """The blocking runtime's cancellation: what a signal handler may raise."""
-
-
 def cancelled_at(point: int, work: Work) -> Work:
     """Work that is cancelled where it suspends for the n-th time, counted from 1; it runs to its end before."""
 

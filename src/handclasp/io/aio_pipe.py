@@ -18,7 +18,7 @@ STALL_TIMEOUT = 10.0
 class Taker(Protocol):
     """Who bytes are for once the handshake is done."""
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: bytes | memoryview) -> None:
         """Bytes of the peer; none at their end."""
         ...
 
@@ -57,7 +57,7 @@ class Pipe(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | memoryview] = deque()
         self._ended = False
         self._error: Exception | None = None
         self._lost = loop.create_future()
@@ -166,7 +166,7 @@ class Pipe(asyncio.Protocol):
                 await self._waiter
             finally:
                 self._waiter = None
-        return self._next(most)
+        return bytes(self._next(most))
 
     async def send(self, data: bytes) -> None:
         if self._lost.done():
@@ -209,12 +209,13 @@ class Pipe(asyncio.Protocol):
     async def wait_for(self, answer: Callable[[], Any]) -> Any:
         return await self.loop.run_in_executor(None, answer)
 
-    def _next(self, most: int) -> bytes:
+    def _next(self, most: int) -> bytes | memoryview:
         chunk = self._chunks.popleft()
-        if len(chunk) > most:
-            self._chunks.appendleft(chunk[most:])
-            chunk = chunk[:most]
-        return chunk
+        if len(chunk) <= most:
+            return chunk
+        view = memoryview(chunk)
+        self._chunks.appendleft(view[most:])
+        return view[:most]
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

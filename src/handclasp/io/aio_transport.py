@@ -163,7 +163,7 @@ class TLSTransport(asyncio.Transport):
             self._settle()
             self._go_on()
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: bytes | memoryview) -> None:
         """Bytes of the peer; none at their end."""
         self._stream.feed(data)
         self._settle()

@@ -185,7 +185,7 @@ class Stream:
 
     # --- for whoever drives it ---
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Bytes of the peer; none at their end. What they mean is then in `received`, `asked`, `ended`, `failure`."""
         with self.transport.engine:
             try:
