@@ -42,6 +42,8 @@ ORDER = (
     "connection",
     "asgi",
     "io",
+    "aio",
+    "anyio",
     "ssl",
     "",
     "lab",

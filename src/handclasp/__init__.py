@@ -46,13 +46,14 @@ from .limits import Limits
 from .rotation import CredentialFiles
 from .sessions.cache import ClientSessions, ServerSessions
 from .sessions.external import ExternalPsk
+from .sessions.replay import ReplayGuard
 from .sessions.tickets import TicketKeys
 from .trace import Subject
 from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureScheme, TLSVersion
 
 if TYPE_CHECKING:
-    from .io import aio as aio
-    from .io import anyio as anyio
+    from . import aio as aio
+    from . import anyio as anyio
 
 __all__ = [
     "Alert",
@@ -103,6 +104,7 @@ __all__ = [
     "PeerNotTLS",
     "Policy",
     "PresentedChain",
+    "ReplayGuard",
     "Revocation",
     "Role",
     "ServerConfig",
@@ -139,4 +141,4 @@ def __getattr__(name: str) -> Any:
     """`handclasp.aio` and `handclasp.anyio` are there for whoever names them: nobody else pays for their import."""
     if name not in ("aio", "anyio"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(f".io.{name}", __name__)
+    return importlib.import_module(f".{name}", __name__)

@@ -16,7 +16,7 @@ from anyio.abc import SocketAttribute
 
 import handclasp
 from handclasp import ClientConfig, ConnectionInfo, ServerConfig, TLSError, TLSSocket
-from handclasp.io import anyio as over_anyio
+from handclasp import anyio as over_anyio
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, None]]

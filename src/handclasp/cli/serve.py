@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 
+from .. import aio
 from ..config import ClientAuth, ServerConfig
 from ..errors import ConfigError, TLSError
 from ..events import ConnectionInfo
@@ -25,7 +26,6 @@ from ..identity.credentials import Credential
 from ..identity.names import peer_name
 from ..identity.policies import private
 from ..identity.trust import TrustStore
-from ..io import aio
 from ..lab.ca import CertificateAuthority
 from ..rules import printable
 from . import site

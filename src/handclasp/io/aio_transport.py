@@ -51,6 +51,14 @@ class TLSTransport(asyncio.Transport):
         """What was settled with the peer, and why; also `get_extra_info("tls_info")`."""
         return self._stream.connection.info
 
+    @property
+    def early_data(self) -> bytes:
+        """A server's: what the client sent before the handshake was done; also `get_extra_info("tls_early_data")`.
+
+        Others can have sent it again (RFC 8446 §8).
+        """
+        return self._stream.early_data
+
     def export(self, label: str | bytes, context: bytes | None = None, length: int = 32) -> bytes:
         """Keying material for another protocol, RFC 8446 §7.5."""
         return self._stream.connection.export(label, context, length)
@@ -145,9 +153,11 @@ class TLSTransport(asyncio.Transport):
         return self._pipe.raw.get_write_buffer_limits()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """`tls_info` is ours; all else, such as `peername`, is the raw transport's."""
+        """`tls_info` and `tls_early_data` are ours; all else, such as `peername`, is the raw transport's."""
         if name == "tls_info":
             return self.info
+        if name == "tls_early_data":
+            return self.early_data
         return default if name in HIDDEN else self._pipe.raw.get_extra_info(name, default)
 
     # --- what the pipe says ---

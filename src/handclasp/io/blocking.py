@@ -32,14 +32,18 @@ def connect(
     *,
     server_name: str | None = None,
     timeout: float | None = HANDSHAKE_TIMEOUT,
+    early_data: bytes = b"",
 ) -> TLSSocket:
     """A verified TLS connection to a server.
 
     `server_name` is checked instead of `host` where they differ. `timeout` bounds the TCP connection and then the
     handshake, in seconds; afterwards the socket blocks (see `settimeout`). Raises TLSError and OSError.
+
+    `early_data` goes with the first flight where a session allows it (RFC 8446 §2.3): `info.early_data` says whether it
+    was taken. It is not sent again by itself; see `ClientConnection` for what it must not be.
     """
     # the configuration is checked before anything is sent
-    connection = connection_for(config or ClientConfig(), server_name or host)
+    connection = connection_for(config or ClientConfig(), server_name or host, early_data)
     sock = socket.create_connection((host, port), timeout=timeout)
     sock.settimeout(None)
     return _shaken(TLSSocket(Stream(connection, SocketTransport(sock)), timeout))
@@ -100,6 +104,11 @@ class TLSSocket:
     def info(self) -> ConnectionInfo:
         """What was settled with the peer, and why."""
         return self._connection.info
+
+    @property
+    def early_data(self) -> bytes:
+        """A server's: what the client sent before the handshake was done; it may be a replay (RFC 8446 §8)."""
+        return self.stream.early_data
 
     @property
     def _connection(self) -> Connection:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ..config import ClientConfig, ServerConfig
 from ..connection import ClientConnection, Connection, ServerConnection
 from ..errors import ConfigError, HandshakeTimeout, TLSError
-from ..events import Asked, Closed, Data, HandshakeComplete
+from ..events import Asked, Closed, Data, EarlyDataReceived, HandshakeComplete
 
 log = logging.getLogger("handclasp")
 log.addHandler(logging.NullHandler())
@@ -88,6 +88,8 @@ class Stream:
         self.transport = transport
         self.received: deque[bytes | memoryview] = deque()
         """Data that waits for its reader."""
+        self.early_data = b""
+        """What a client sent before the handshake was done: never mixed with data."""
         self.asked: deque[Asked] = deque()
         """Questions that wait for an answer; nothing more is fed while there are any."""
         self.established = False
@@ -265,6 +267,8 @@ class Stream:
                     self.received.append(data)
                 case Asked():
                     self.asked.append(event)
+                case EarlyDataReceived(data):
+                    self.early_data += data
                 case Closed(clean):
                     self.ended = clean
                 case HandshakeComplete():
@@ -284,10 +288,12 @@ class Stream:
         )
 
 
-def connection_for(config: ClientConfig | ServerConfig, server_name: str | None) -> ClientConnection | ServerConnection:
+def connection_for(
+    config: ClientConfig | ServerConfig, server_name: str | None, early_data: bytes = b""
+) -> ClientConnection | ServerConnection:
     """A connection in the role of the config. Raises ConfigError."""
     if isinstance(config, ClientConfig):
-        return ClientConnection(config, server_name)
+        return ClientConnection(config, server_name, early_data=early_data)
     if server_name is not None:
         raise ConfigError("server_name is a client's: a server learns it from the ClientHello")
     return ServerConnection(config)

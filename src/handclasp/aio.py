@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable
 from os import PathLike
 from typing import Any, NoReturn, TypeVar
 
-from ..config import ClientConfig, ServerConfig
-from ..connection import ClientConnection, ServerConnection
-from ..errors import TLSError
-from .aio_pipe import Pipe
-from .aio_transport import TLSTransport
-from .stream import HANDSHAKE_TIMEOUT, Stream, connection_for, log_failure
+from .config import ClientConfig, ServerConfig
+from .connection import ClientConnection, ServerConnection
+from .errors import TLSError
+from .io.aio_pipe import Pipe
+from .io.aio_transport import TLSTransport
+from .io.stream import HANDSHAKE_TIMEOUT, Stream, connection_for, log_failure
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -40,6 +40,7 @@ async def open_connection(
     *,
     server_name: str | None = None,
     timeout: float | None = HANDSHAKE_TIMEOUT,
+    early_data: bytes = b"",
     limit: int = LIMIT,
     **options: Any,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -47,6 +48,9 @@ async def open_connection(
 
     `server_name` is checked instead of `host` where they differ. `timeout` bounds the TCP connection and then the
     handshake, in seconds. `options` are those of `loop.create_connection`, such as `sock`. Raises TLSError and OSError.
+
+    `early_data` goes with the first flight where a session allows it (RFC 8446 §2.3): `info.early_data` says whether it
+    was taken. It is not sent again by itself; see `ClientConnection` for what it must not be.
     """
     loop = asyncio.get_running_loop()
     reader = Reader(limit=limit, loop=loop)
@@ -57,6 +61,7 @@ async def open_connection(
         config,
         server_name=server_name,
         timeout=timeout,
+        early_data=early_data,
         **options,
     )
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
@@ -204,11 +209,12 @@ async def create_connection(
     *,
     server_name: str | None = None,
     timeout: float | None = HANDSHAKE_TIMEOUT,
+    early_data: bytes = b"",
     **options: Any,
 ) -> tuple[TLSTransport, P]:
     """`loop.create_connection` with TLS: the protocol is made, and connected, when the handshake is done."""
     # the configuration is checked before anything is sent
-    connection = connection_for(config or ClientConfig(), server_name or host)
+    connection = connection_for(config or ClientConfig(), server_name or host, early_data)
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(timeout):
         _, pipe = await loop.create_connection(lambda: Pipe(loop), host, port, **options)  # type: ignore[arg-type]  # None with `sock`

@@ -26,10 +26,11 @@ from anyio import (
 )
 from anyio.abc import ByteStream, Listener, SocketAttribute, TaskGroup
 
-from ..config import ClientConfig, ServerConfig
-from ..errors import TLSError
-from ..events import ConnectionInfo
-from .stream import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, Stream, connection_for, log_failure
+from .config import ClientConfig, ServerConfig
+from .connection import ClientConnection, ServerConnection
+from .errors import TLSError
+from .events import ConnectionInfo
+from .io.stream import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, Stream, connection_for, log_failure
 
 
 class TLSAttribute(TypedAttributeSet):
@@ -45,17 +46,21 @@ async def connect(
     *,
     server_name: str | None = None,
     timeout: float | None = HANDSHAKE_TIMEOUT,
+    early_data: bytes = b"",
 ) -> TLSStream:
     """A verified TLS connection to a server.
 
     `server_name` is checked instead of `host` where they differ. `timeout` bounds the TCP connection and then the
     handshake, in seconds. Raises TLSError, OSError, and anyio's BrokenResourceError where the connection breaks.
+
+    `early_data` goes with the first flight where a session allows it (RFC 8446 §2.3): `info.early_data` says whether it
+    was taken. It is not sent again by itself; see `ClientConnection` for what it must not be.
     """
-    config = config or ClientConfig()
-    connection_for(config, server_name or host)  # the configuration is checked before anything is sent
+    # the configuration is checked before anything is sent
+    connection = connection_for(config or ClientConfig(), server_name or host, early_data)
     with anyio.fail_after(timeout):
         below = await anyio.connect_tcp(host, port)
-    return await wrap(below, config, server_name=server_name or host, timeout=timeout)
+    return await _shaken(connection, below, timeout)
 
 
 async def wrap(
@@ -71,7 +76,13 @@ async def wrap(
     The stream belongs to the TLS connection from here on, and is closed on failure. `received` is what was read from
     it of TLS already; anything else in there fails the handshake.
     """
-    stream = Stream(connection_for(config, server_name), _StreamTransport(below, received))
+    return await _shaken(connection_for(config, server_name), below, timeout, received)
+
+
+async def _shaken(
+    connection: ClientConnection | ServerConnection, below: ByteStream, timeout: float | None, received: bytes = b""
+) -> TLSStream:
+    stream = Stream(connection, _StreamTransport(below, received))
     with _errors_of_anyio():
         await stream.handshake(timeout)
     return TLSStream(stream, below)
@@ -119,6 +130,11 @@ class TLSStream(ByteStream):
     def info(self) -> ConnectionInfo:
         """What was settled with the peer, and why; also `extra(TLSAttribute.info)`."""
         return self._stream.connection.info
+
+    @property
+    def early_data(self) -> bytes:
+        """A server's: what the client sent before the handshake was done; it may be a replay (RFC 8446 §8)."""
+        return self._stream.early_data
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
