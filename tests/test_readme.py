@@ -16,7 +16,7 @@ from handclasp.lab.pair import handshake
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-CLIENT, SERVER, ASYNCIO, SANS_IO, SESSIONS, REVOCATION, CLIENT_AUTH = BLOCKS
+CLIENT, SERVER, ASYNCIO, SANS_IO, TRUST, SESSIONS, REVOCATION, CLIENT_AUTH = BLOCKS
 
 
 def test_the_client(
@@ -105,6 +105,20 @@ def test_without_io() -> None:
     assert names["conn"].waiting_for == ("ServerHello", "HelloRetryRequest")
 
 
+def test_whom_to_trust(
+    credential: Credential, authority: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "company-ca.pem").write_bytes(authority.pem())
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(TRUST, names)
+    server = ServerConfig(credentials=[credential])
+    met = handshake(ClientConnection(names["config"], "localhost"), ServerConnection(server))
+    assert met.client.established
+    with pytest.raises(handclasp.CertificateError):
+        handshake(ClientConnection(ClientConfig(trust=names["pinned"]), "localhost"), ServerConnection(server))
+
+
 def test_sessions(
     authority: CertificateAuthority, trust: TrustStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +148,6 @@ def test_client_certificates(authority: CertificateAuthority, tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(CLIENT_AUTH, names)
-    assert names["staff"].certificates == (authority.root,)
+    assert names["staff"].roots.certificates == (authority.root,)
     settings = [(names[name].required, names[name].unverified.value) for name in ("auth", "asked", "told")]
     assert settings == [(True, "refuse"), (False, "refuse"), (False, "anonymous")]

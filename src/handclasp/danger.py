@@ -23,7 +23,7 @@ class InsecureWarning(UserWarning):
 def insecure_no_verification(config: ClientConfig) -> ClientConfig:
     """Accept any certificate from any server: an attacker on the way can read and change everything.
 
-    For looking at a broken server. To trust a private CA use `TrustStore.from_file`, which loses nothing.
+    For looking at a broken server. To trust a private CA use `handclasp.private`, which loses nothing.
     """
     warnings.warn("certificates are not verified: anyone on the way can be the server", InsecureWarning, stacklevel=2)
     return config.replace(trust=_NoVerification(), revocation="off")
