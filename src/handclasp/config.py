@@ -20,7 +20,7 @@ from .identity.credentials import Credential, CredentialChooser, CredentialSourc
 from .identity.revocation.policy import Revocation
 from .identity.trust import TrustStore, Verifier
 from .keylog import KeyLog
-from .limits import MAX_PLAINTEXT, Limits
+from .limits import MAX_PLAINTEXT, MAX_TICKETS_AT_ONCE, Limits
 from .sessions.clock import Clock, system_clock
 from .sessions.external import ExternalPsk, PskRole, PskSource
 from .sessions.protocols import ClientSessionStore, ReplayStore, SessionStore, Tickets, is_shared
@@ -289,8 +289,8 @@ class ServerConfig(Config):
                 "machines that share sessions have to share the replay store too: early data is taken once by all",
                 remedy="handclasp.sessions.stores.redis.RedisReplayGuard",
             )
-        if not 0 <= self.ticket_count <= 16:
-            raise ConfigError(f"ticket_count is 0 to 16, not {self.ticket_count}")
+        if not 0 <= self.ticket_count <= MAX_TICKETS_AT_ONCE:
+            raise ConfigError(f"ticket_count is 0 to {MAX_TICKETS_AT_ONCE}, not {self.ticket_count}")
         if callable(getattr(self.credentials, "credentials", None)):
             return
         listed = _credentials(self.credentials)

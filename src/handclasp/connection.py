@@ -47,6 +47,7 @@ from .handshake.proofs import Established
 from .handshake.script import KeysExpired, Peer, Question, Receive, Script, SendTickets, Want
 from .handshake.server import server
 from .identity.names import peer_name
+from .limits import MAX_TICKETS_AT_ONCE
 from .rules import PeerFault, require
 from .trace import DataMoved, Direction, Epoch, MessageMoved, Subject
 from .wire.messages import HEADER_SIZE, HandshakeMessage
@@ -60,9 +61,6 @@ from .wire.records import ChangeCipherSpec
 # --- the connection --------------------------------------------------------------------------------------------------
 
 T = TypeVar("T")
-
-MOST_TICKETS = 16
-"""Tickets sent at one call."""
 
 
 class Connection:
@@ -200,8 +198,8 @@ class Connection:
             self._require_writable()
             if not isinstance(self._config, ServerConfig) or self._peer.write_secret is None:
                 raise ConfigError("a server gives tickets at any time in TLS 1.3; TLS 1.2 has its own moment for them")
-            if not 1 <= count <= MOST_TICKETS:
-                raise ConfigError(f"1 to {MOST_TICKETS} tickets can be sent at once, not {count}")
+            if not 1 <= count <= MAX_TICKETS_AT_ONCE:
+                raise ConfigError(f"1 to {MAX_TICKETS_AT_ONCE} tickets can be sent at once, not {count}")
             if not isinstance(self._want, Receive):
                 raise ConfigError(f"the connection waits for an answer: {self._want}")
             self._guard(self._resume, SendTickets(count))

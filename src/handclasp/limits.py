@@ -26,6 +26,15 @@ MAX_TICKET: Final = 1 << 14
 MAX_ERROR_TEXT: Final = 200
 """Longest piece of peer-controlled text that reaches an error message, in characters."""
 
+MAX_MESSAGE: Final = 300
+"""Longest text of an error that speaks of a peer, in characters. The facts in full are its attributes."""
+
+MAX_TICKET: Final = 16_384
+"""Longest ticket that a client keeps, in bytes: a server's session with its chain may be long, but not without end."""
+
+MAX_TICKETS_AT_ONCE: Final = 16
+"""Most tickets sent at one call: each costs the client a place, and us a seal."""
+
 HARD_CAPS: Final = {
     "handshake_message": 256 * 1024,
     "certificate_message": 256 * 1024,
@@ -39,10 +48,6 @@ HARD_CAPS: Final = {
     "psk_identities": 64,
     "skipped_early_data": 65_536,
 }
-
-
-MAX_MESSAGE: Final = 300
-"""Longest text of an error that speaks of a peer, in characters. The facts in full are its attributes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

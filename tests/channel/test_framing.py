@@ -53,6 +53,7 @@ FIRST_BYTES: dict[bytes, Rule] = {
 }
 
 
+@pytest.mark.attack(20, "another protocol")
 @pytest.mark.parametrize("data", list(FIRST_BYTES), ids=lambda data: repr(data[:5]))
 @pytest.mark.parametrize("step", [1, 1000])
 def test_what_is_not_tls_is_called_by_its_name(data: bytes, step: int) -> None:
@@ -79,6 +80,7 @@ def test_words_of_other_protocols_mean_nothing_later() -> None:
     assert caught.value.rule is rules.RECORD_TYPE
 
 
+@pytest.mark.attack(23, "Heartbleed")
 @pytest.mark.parametrize("type_", [number for number in range(256) if number not in (20, 21, 22, 23)])
 def test_other_content_types(type_: int) -> None:
     deframer = Deframer()
@@ -107,6 +109,7 @@ def test_the_minor_version_says_nothing(minor: int) -> None:
     assert deframer.next(False) == record
 
 
+@pytest.mark.attack(41, "record overflow")
 @pytest.mark.parametrize(("protected", "most"), [(False, MAX_PLAINTEXT), (True, MAX_CIPHERTEXT)])
 def test_the_longest_record(protected: bool, most: int) -> None:
     deframer = Deframer()

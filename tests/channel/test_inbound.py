@@ -66,6 +66,7 @@ ALERTS: list[tuple[bytes, Rule]] = [
 ]
 
 
+@pytest.mark.attack(39, "malformed alerts")
 @both_ways
 @pytest.mark.parametrize(("content", "rule"), ALERTS)
 def test_alerts_have_two_bytes(content: bytes, rule: Rule, mirrored: bool) -> None:
@@ -91,6 +92,7 @@ def test_any_other_alert_is_the_end(level: int, number: int, mirrored: bool) -> 
     assert scene.victim.data_to_send() == b""
 
 
+@pytest.mark.attack(43, "close_notify in the handshake")
 @both_ways
 def test_close_notify_before_the_end_of_the_handshake_is_the_end(mirrored: bool) -> None:
     stage = Stage()
@@ -111,6 +113,7 @@ def test_a_failure_without_keys_may_be_told_in_the_clear() -> None:
     assert isinstance(error, AlertReceived)
 
 
+@pytest.mark.attack(38, "alerts in the clear")
 @pytest.mark.parametrize("content", [b"\2", b"\2\x28\0", b"\2\x28" * 2])
 def test_only_a_whole_alert_may_come_in_the_clear(content: bytes) -> None:
     stage = Stage()
@@ -121,6 +124,7 @@ def test_only_a_whole_alert_may_come_in_the_clear(content: bytes) -> None:
     assert error.rule is rules.RECORD_UNPROTECTED
 
 
+@pytest.mark.attack(38, "alerts in the clear")
 def test_once_keys_were_used_no_alert_comes_in_the_clear() -> None:
     stage = Stage()
     client, server = stage.client(), stage.server(client_auth=ClientAuth(verify=authority().trust, required=False))

@@ -65,6 +65,7 @@ def test_there_and_back(suite: Suite, size: int) -> None:
         assert opener.open(record) == (DATA, content)
 
 
+@pytest.mark.attack(37, "record headers altered")
 @suites
 def test_any_byte_altered(suite: Suite) -> None:
     """The header too: it is authenticated as it came, not as it should have been."""
@@ -106,6 +107,7 @@ def test_zeros_of_the_content_are_no_padding(content: bytes) -> None:
     assert opener.open(sealer.seal(DATA, content, 7)) == (DATA, content)
 
 
+@pytest.mark.attack(40, "records of nothing but padding")
 @pytest.mark.parametrize("size", [0, 1, MAX_PLAINTEXT])
 def test_nothing_but_padding(size: int) -> None:
     sealer, opener = _pair()
@@ -114,6 +116,7 @@ def test_nothing_but_padding(size: int) -> None:
     assert caught.value.rule is RECORD_ONLY_PADDING
 
 
+@pytest.mark.attack(41, "record overflow")
 @pytest.mark.parametrize(("content", "padding"), [(MAX_PLAINTEXT + 1, 0), (MAX_PLAINTEXT, 1), (1, MAX_PLAINTEXT)])
 def test_longer_than_a_record_may_be(content: int, padding: int) -> None:
     sealer, opener = _pair()
@@ -166,6 +169,7 @@ class Failing:
         return sealed
 
 
+@pytest.mark.attack(50, "nonce reuse")
 def test_an_interrupted_seal_never_uses_a_nonce_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     sealer, _ = _pair()
     cipher = Failing(sealer._cipher)

@@ -147,6 +147,7 @@ def test_what_follows_close_notify_is_ignored(pair: Pair) -> None:
     assert pair.client.error is None
 
 
+@pytest.mark.attack(42, "truncation")
 def test_eof_without_close_notify_is_truncation(pair: Pair) -> None:
     with pytest.raises(TruncatedError) as caught:
         pair.client.receive_eof()
@@ -160,6 +161,7 @@ def test_eof_without_close_notify_is_truncation(pair: Pair) -> None:
     assert pair.client.data_to_send() == b""
 
 
+@pytest.mark.attack(42, "truncation")
 def test_eof_during_the_handshake(client_config: ClientConfig) -> None:
     client = ClientConnection(client_config, "localhost")
     with pytest.raises(TruncatedError, match="during the handshake"):
@@ -176,6 +178,7 @@ def test_closing_before_the_handshake_is_done_tells_the_peer(
     assert caught.value.alert is Alert.CLOSE_NOTIFY
 
 
+@pytest.mark.attack(45, "key material too soon")
 def test_nothing_is_sent_or_exported_before_the_handshake(client_config: ClientConfig) -> None:
     client = ClientConnection(client_config, "localhost")
     for call in (lambda: client.send(b"x"), client.update_keys, lambda: client.export("x")):
@@ -201,6 +204,7 @@ def test_key_update_both_ways_and_only_one_answer(pair: Pair) -> None:
     assert pair.client_data() == b"mine too"
 
 
+@pytest.mark.attack(51, "keys used too long")
 def test_keys_change_by_themselves_before_they_wear_out(trust: TrustStore, credential: Credential) -> None:
     seen: list[TraceEvent] = []
     limits = Limits(records_per_key=4)
@@ -263,6 +267,7 @@ def test_no_end_point_binding_for_a_signature_without_a_hash(trust: TrustStore) 
     assert caught.value.remedy == "use tls-exporter"
 
 
+@pytest.mark.attack(13, "length leaks")
 def test_padding_hides_lengths(trust: TrustStore, credential: Credential) -> None:
     pair = handshake(
         ClientConnection(ClientConfig(trust=trust, padding=PadTo(512)), "localhost"),
@@ -387,6 +392,7 @@ def test_the_certificate_is_chosen_by_name_and_by_scheme(authority: CertificateA
         assert pair.server.info.certificate == expected.leaf
 
 
+@pytest.mark.attack(14, "ALPACA")
 def test_a_server_may_refuse_names_it_does_not_know(client_config: ClientConfig, credential: Credential) -> None:
     config = ServerConfig(credentials=[credential], unknown_names="refuse")
     error = refused(lambda: handshake(ClientConnection(client_config, "other.test"), ServerConnection(config)))
@@ -435,6 +441,7 @@ def test_max_fragment_length(trust: TrustStore, server_config: ServerConfig) -> 
     assert len(pair.server.data_to_send()) == 2000 + 4 * (5 + 1 + 16)
 
 
+@pytest.mark.attack(19, "version intolerance")
 def test_grease_is_sent_and_ignored(client_config: ClientConfig, server_config: ServerConfig) -> None:
     for grease in (True, False):
         client = ClientConnection(client_config.replace(grease=grease), "localhost")
@@ -559,6 +566,7 @@ def remote(credential: Credential) -> Credential:
     return Credential.from_signer(credential.chain, RemoteSigner(credential.signer.public_key, credential))
 
 
+@pytest.mark.attack(50, "nonce reuse")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # a test runner has threads
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_does_not_go_on_with_a_connection(client_config: ClientConfig, credential: Credential) -> None:
@@ -685,6 +693,7 @@ class Broken:
     verify = sign = __call__
 
 
+@pytest.mark.attack(47, "verification that is not enforced")
 def test_callbacks_that_raise_refuse_the_connection(
     client_config: ClientConfig, server_config: ServerConfig, credential: Credential
 ) -> None:
@@ -728,6 +737,7 @@ def test_callbacks_that_return_junk_refuse_the_connection(
         assert isinstance(error, CallbackError)
 
 
+@pytest.mark.attack(47, "verification that is not enforced")
 def test_a_verdict_on_another_certificate_does_not_count(
     authority: CertificateAuthority, server_config: ServerConfig
 ) -> None:
@@ -748,6 +758,7 @@ def test_a_verdict_on_another_certificate_does_not_count(
 # --- failing ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.attack(44, "going on after an error")
 def test_errors_are_sticky_and_cost_one_alert(pair: Pair) -> None:
     pair.client.send(b"good")
     good = pair.client.data_to_send()
@@ -783,6 +794,7 @@ def test_data_before_an_error_is_not_lost(pair: Pair) -> None:
     assert pair.server.events() == [Data(b"good")]
 
 
+@pytest.mark.attack(20, "another protocol")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -801,6 +813,7 @@ def test_what_is_not_tls_is_named(words: bytes, said: str, client_config: Client
         client.receive_data(words)
 
 
+@pytest.mark.attack(50, "nonce reuse")
 def test_only_one_thread_at_a_time(client_config: ClientConfig, server_config: ServerConfig) -> None:
     inside, go_on = threading.Event(), threading.Event()
 
@@ -837,6 +850,7 @@ def test_an_interruption_poisons(client_config: ClientConfig, server_config: Ser
         server.receive_data(b"")
 
 
+@pytest.mark.attack(50, "nonce reuse")
 def test_connections_are_neither_copied_nor_pickled(pair: Pair) -> None:
     for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError):

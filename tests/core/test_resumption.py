@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from handclasp import (
+    CallbackError,
     CipherSuite,
     ClientAuth,
     ClientConfig,
@@ -160,6 +161,7 @@ def test_a_session_kept_by_the_server_is_given_out_once(trust: TrustStore, crede
         assert pair.server.info.resumed is expected
 
 
+@pytest.mark.attack(34, "sessions across configurations")
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -182,6 +184,7 @@ def test_a_changed_server_declines_and_shakes_hands_in_full(
     assert why in pair.server.info.session_declined
 
 
+@pytest.mark.attack(34, "sessions across configurations")
 def test_a_changed_client_offers_nothing(machines: Machines, authority: CertificateAuthority) -> None:
     machines.meet()
     other = CertificateAuthority("Another CA")
@@ -223,6 +226,7 @@ def test_a_client_certificate_is_remembered_with_its_session(
     assert "certificates" in pair.server.info.session_declined
 
 
+@pytest.mark.attack(34, "sessions across configurations")
 def test_an_expired_certificate_ends_its_sessions(trust: TrustStore, authority: CertificateAuthority) -> None:
     clock = Now()
     short = authority.issue("localhost", days=0.05)
@@ -260,6 +264,7 @@ def test_more_tickets_when_it_suits(machines: Machines) -> None:
         pair.server.send_tickets(17)
 
 
+@pytest.mark.attack(32, "PSK binders")
 def test_a_second_hello_may_do_without_the_session(machines: Machines) -> None:
     """It may drop its keys (RFC 8446 §4.1.2); the handshake is then a full one."""
     machines.meet()
@@ -279,6 +284,7 @@ def test_a_second_hello_may_do_without_the_session(machines: Machines) -> None:
     assert not server.info.resumed
 
 
+@pytest.mark.attack(36, "sessions across versions")
 def test_a_session_stays_in_its_version(trust: TrustStore, credential: Credential) -> None:
     """A TLS 1.2 ticket named as a TLS 1.3 key, and the other way round: a full handshake each time."""
     tickets = TicketKeys()
@@ -305,6 +311,7 @@ def test_a_session_stays_in_its_version(trust: TrustStore, credential: Credentia
 # --- keys that had their time ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.attack(51, "keys used too long")
 @pytest.mark.parametrize("sender", ["client", "server"])
 def test_keys_are_renewed_when_they_had_their_time(machines: Machines, sender: str) -> None:
     machines.client = machines.client.replace(key_lifetime=timedelta(hours=1))
@@ -395,6 +402,7 @@ def test_declined_early_data_is_skipped_and_told(early: Machines, change: dict[s
     assert pair.server.info.early_data is not True
 
 
+@pytest.mark.attack(17, "0-RTT replay")
 def test_a_replayed_hello_brings_no_early_data(early: Machines) -> None:
     client = ClientConnection(early.client, "localhost", early_data=b"pay")
     flight = client.data_to_send()
@@ -406,6 +414,7 @@ def test_a_replayed_hello_brings_no_early_data(early: Machines) -> None:
     assert taken == [[b"pay"], []]
 
 
+@pytest.mark.attack(17, "0-RTT replay")
 @pytest.mark.parametrize(("late", "taken"), [(9, True), (11, False), (-9, True), (-11, False)])
 def test_early_data_has_to_be_fresh(early: Machines, late: float, taken: bool) -> None:
     early.clock.forward(minutes=1)
@@ -418,6 +427,7 @@ def test_early_data_has_to_be_fresh(early: Machines, late: float, taken: bool) -
         assert "fresh" in pair.server.info.choices[-1].why or any("fresh" in c.why for c in pair.server.info.choices)
 
 
+@pytest.mark.attack(17, "0-RTT replay")
 def test_a_replay_store_that_fails_refuses_the_connection(early: Machines) -> None:
     class Broken:
         def claim(self, key: bytes, now: datetime, until: datetime) -> bool:
@@ -488,6 +498,7 @@ def test_a_server_without_the_key_shows_its_certificate(trust: TrustStore, crede
     assert pair.client.info.verified_chain
 
 
+@pytest.mark.attack(32, "PSK binders")
 def test_another_key_under_the_same_name_is_refused(trust: TrustStore) -> None:
     client = ClientConfig(trust=trust, psks=[_psk("client")])
     server = ServerConfig(psks=[_psk("server", key=bytes(32))])
@@ -505,6 +516,7 @@ def test_a_server_may_look_its_keys_up(trust: TrustStore) -> None:
     assert pair.server.info.psk == b"sensor-7"
 
 
+@pytest.mark.attack(16, "Selfie")
 def test_a_reflected_hello_finds_no_key(trust: TrustStore) -> None:
     """Selfie: a machine that calls and is called has a key for each; its own hello, sent back to it, opens nothing."""
     mine = {"client": _psk("client", b"a to b", KEY), "server": _psk("server", b"b to a", bytes(32))}
@@ -518,6 +530,23 @@ def test_a_reflected_hello_finds_no_key(trust: TrustStore) -> None:
         ClientConfig(trust=trust, psks=[mine["server"]])
 
 
+@pytest.mark.attack(16, "Selfie")
+def test_a_source_that_gives_out_a_key_of_the_other_role_is_refused(trust: TrustStore) -> None:
+    """A table of keys that does not look at roles: the machine's own hello, sent back to it, would find its key."""
+    key = _psk("client", b"a to b")
+
+    class Table:
+        def find(self, identity: bytes) -> ExternalPsk | None:
+            return key if identity == key.identity else None
+
+    client = ClientConnection(ClientConfig(trust=trust, psks=[key]), "localhost")
+    server = ServerConnection(ServerConfig(psks=Table()))
+    with pytest.raises(CallbackError, match="role"):
+        server.receive_data(client.data_to_send())
+    assert not server.established
+
+
+@pytest.mark.attack(33, "PSK without key agreement")
 @pytest.mark.filterwarnings("ignore::handclasp.danger.InsecureWarning")
 @pytest.mark.parametrize("allowed", [True, False])
 def test_a_key_stands_alone_only_where_danger_says_so(

@@ -147,6 +147,7 @@ def test_client_certificates(
     assert caught.value.alert is Alert.HANDSHAKE_FAILURE
 
 
+@pytest.mark.attack(51, "keys used too long")
 def test_keys_cannot_change_and_end_the_connection(client_config: ClientConfig, server_config: ServerConfig) -> None:
     pair = shaken(client_config.replace(limits=Limits(records_per_key=6)), server_config)
     with pytest.raises(ConfigError):
@@ -167,6 +168,7 @@ def refused(client: Callable[[], ClientConnection], server: Callable[[], ServerC
     return caught.value
 
 
+@pytest.mark.attack(18, "downgrade")
 def test_a_downgrade_is_noticed(client_config: ClientConfig, server_config: ServerConfig) -> None:
     """A server that could do TLS 1.3 marks its random; a client that offered 1.3 sees that somebody took it away."""
 
@@ -181,6 +183,7 @@ def test_a_downgrade_is_noticed(client_config: ClientConfig, server_config: Serv
     assert error.code == "downgrade"
 
 
+@pytest.mark.attack(18, "downgrade")
 def test_fallback_is_answered(client_config: ClientConfig, server_config: ServerConfig) -> None:
     def fallen_back(message: bytes) -> list[bytes]:
         return [message.replace(b"\xc0\x2b", b"\x56\x00", 1)]
@@ -193,6 +196,7 @@ def test_fallback_is_answered(client_config: ClientConfig, server_config: Server
     assert pair.client.established
 
 
+@pytest.mark.attack(2, "triple handshake")
 def test_the_extended_master_secret_is_required_and_danger_may_drop_it(
     client_config: ClientConfig, server_config: ServerConfig
 ) -> None:
@@ -217,6 +221,7 @@ def test_the_extended_master_secret_is_required_and_danger_may_drop_it(
     assert error.code == "extended-master-secret"
 
 
+@pytest.mark.attack(1, "renegotiation")
 @pytest.mark.parametrize("wish", [HandshakeType.HELLO_REQUEST, HandshakeType.CLIENT_HELLO])
 def test_renegotiation_is_refused_once_politely(
     wish: HandshakeType, client_config: ClientConfig, server_config: ServerConfig
@@ -239,6 +244,7 @@ def _hello_body(config: ClientConfig) -> bytes:
     return ClientConnection(config, "localhost").data_to_send()[9:]
 
 
+@pytest.mark.attack(24, "early ChangeCipherSpec")
 def test_early_change_cipher_spec(client_config: ClientConfig, server_config: ServerConfig) -> None:
     """Keys may change only behind the messages they come from (CVE-2014-0224)."""
     client, server = ClientConnection(client_config, "localhost"), ServerConnection(server_config)
@@ -258,6 +264,7 @@ def test_early_change_cipher_spec(client_config: ClientConfig, server_config: Se
     assert caught.value.code == "ccs-misplaced"
 
 
+@pytest.mark.attack(25, "state machine skips")
 def test_a_certificate_without_its_proof(
     authority: CertificateAuthority, client_config: ClientConfig, server_config: ServerConfig, trust: TrustStore
 ) -> None:
@@ -270,6 +277,7 @@ def test_a_certificate_without_its_proof(
     assert error.alert is Alert.UNEXPECTED_MESSAGE
 
 
+@pytest.mark.attack(26, "goto fail")
 @pytest.mark.parametrize(
     "type_", [HandshakeType.SERVER_KEY_EXCHANGE, HandshakeType.CERTIFICATE_VERIFY, HandshakeType.FINISHED]
 )
@@ -351,6 +359,7 @@ def test_what_was_proved_is_remembered(
     assert pair.client.export("x") == pair.server.export("x")
 
 
+@pytest.mark.attack(34, "sessions across configurations")
 def test_other_demands_make_a_full_handshake(
     authority: CertificateAuthority, client_config: ClientConfig, keeping: ServerConfig, trust: TrustStore
 ) -> None:
@@ -474,6 +483,7 @@ def _ask(
     return Seen(caught.value.alert, tuple(sizes), str(caught.value), tuple(map(str, victim.info.choices)), records)
 
 
+@pytest.mark.attack(5, "Bleichenbacher")
 def test_no_malformed_secret_can_be_told_from_another(
     client_config: ClientConfig, rsa_credential: Credential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -486,6 +496,7 @@ def test_no_malformed_secret_can_be_told_from_another(
     assert only.alert is Alert.BAD_RECORD_MAC
 
 
+@pytest.mark.attack(5, "Bleichenbacher")
 @pytest.mark.parametrize("length", [0, 1, 255, 257, 512])
 def test_a_ciphertext_of_another_length_fails_no_differently(
     length: int, client_config: ClientConfig, rsa_credential: Credential, monkeypatch: pytest.MonkeyPatch
@@ -516,6 +527,7 @@ class Straddling(Peer):
         super().send_change_cipher_spec()
 
 
+@pytest.mark.attack(29, "messages across a change of keys")
 def test_no_message_straddles_the_change_of_keys(client_config: ClientConfig, server_config: ServerConfig) -> None:
     Client = type("Client", (ClientConnection,), {"__slots__": (), "peer_class": Straddling})  # noqa: N806
     Server = type("Server", (ServerConnection,), {"__slots__": (), "peer_class": Straddling})  # noqa: N806
@@ -524,6 +536,7 @@ def test_no_message_straddles_the_change_of_keys(client_config: ClientConfig, se
         assert error.code == "key-change-boundary"
 
 
+@pytest.mark.attack(36, "sessions across versions")
 def test_an_echo_without_a_session_is_refused(client_config: ClientConfig, server_config: ServerConfig) -> None:
     """A TLS 1.2 server that echoes the id of a client that has no session would pretend to resume (RFC 8446 §D.4)."""
     client = ClientConnection(client_config, "localhost")

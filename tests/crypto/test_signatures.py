@@ -52,6 +52,7 @@ def test_the_offer_is_every_scheme_of_a_kind_and_nothing_else() -> None:
 SHA1 = (SignatureScheme.RSA_PKCS1_SHA1, SignatureScheme.ECDSA_SHA1)
 
 
+@pytest.mark.attack(10, "SLOTH")
 @pytest.mark.parametrize("scheme", SHA1)
 def test_sha1_never_signs(scheme: SignatureScheme, keys: dict[KeyKind, PrivateKey]) -> None:
     with pytest.raises(ValueError, match="does not sign"):
@@ -61,6 +62,7 @@ def test_sha1_never_signs(scheme: SignatureScheme, keys: dict[KeyKind, PrivateKe
         assert not verify(keys[KeyKind.RSA].public_key(), KeyKind.RSA, scheme, b"x", DATA, version)
 
 
+@pytest.mark.attack(22, "signature confusion")
 @pytest.mark.parametrize("scheme", CERTIFICATE_ONLY)
 def test_pkcs1_signs_in_tls_1_2_alone(scheme: SignatureScheme, keys: dict[KeyKind, PrivateKey]) -> None:
     public, signature = keys[KeyKind.RSA].public_key(), sign(keys[KeyKind.RSA], scheme, DATA)
@@ -93,6 +95,7 @@ def test_sign_and_verify(scheme: SignatureScheme, keys: dict[KeyKind, PrivateKey
     assert not verify(public, None, scheme, signature, DATA)
 
 
+@pytest.mark.attack(22, "signature confusion")
 def test_each_scheme_fits_one_kind_and_verifies_under_no_other(keys: dict[KeyKind, PrivateKey]) -> None:
     for scheme in SUPPORTED:
         kind = kind_for(scheme)

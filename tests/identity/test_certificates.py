@@ -138,6 +138,7 @@ def test_files_without_a_certificate(data: bytes) -> None:
 # --- what attackers and accidents write ------------------------------------------------------------------------------
 
 
+@pytest.mark.attack(63, "attacker's text in errors")
 def test_text_is_bounded_and_on_one_line() -> None:
     certificate = built(
         (pyca.SubjectAlternativeName([pyca.DNSName("a\n\x1b[31mb.test")]), False), subject="x\n\x00" * 20

@@ -80,28 +80,33 @@ def leaf_of(name: str) -> Certificate:
     return CertificateAuthority(name, at=AT).issue("a.test").leaf
 
 
+@pytest.mark.attack(60, "path-building explosion")
 def test_a_hundred_intermediates_are_too_many(ca: CertificateAuthority) -> None:
     error = refuse(ca.trust, [ca.issue("a.test").leaf, *crossed(100)], Limits())
     assert error.code == "chain-too-long"
 
 
+@pytest.mark.attack(61, "name-constraint blow-up")
 def test_too_many_bytes(ca: CertificateAuthority) -> None:
     chain = [ca.issue("a.test").leaf, *crossed(3)]
     size = sum(len(certificate.der) for certificate in chain)
     assert refuse(ca.trust, chain, Limits(certificate_message=size - 1)).code == "chain-too-long"
 
 
+@pytest.mark.attack(60, "path-building explosion")
 @pytest.mark.parametrize(("bits", "exponent"), [(2048, 65537), (8192, 65537), (8192, (1 << 32) - 1)])
 def test_a_full_chain_of_twins(ca: CertificateAuthority, bits: int, exponent: int) -> None:
     chain = [leaf_of("twin"), *crossed(15, bits=bits, exponent=exponent)]
     refuse(ca.trust, chain, Limits(chain_length=16, certificate_message=256 * 1024))
 
 
+@pytest.mark.attack(60, "path-building explosion")
 def test_twins_with_the_same_usable_key(ca: CertificateAuthority) -> None:
     chain = [leaf_of("twin"), *crossed(15, key=ca.certificate.public_key)]
     refuse(ca.trust, chain, Limits(chain_length=16))
 
 
+@pytest.mark.attack(62, "giant keys")
 @pytest.mark.parametrize(
     ("bits", "exponent", "good"),
     [
@@ -120,6 +125,7 @@ def test_rsa_keys_that_may_issue(bits: int, exponent: int, good: bool) -> None:
     assert affordable(certificate, Limits()) is (good or bits < 2048)
 
 
+@pytest.mark.attack(62, "giant keys")
 def test_costly_keys_never_reach_the_verifier(ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
@@ -151,6 +157,7 @@ def test_looking_for_the_reason_is_bounded_too(ca: CertificateAuthority, monkeyp
     assert 15 <= len(checked) <= 20
 
 
+@pytest.mark.attack(61, "name-constraint blow-up")
 def test_thousands_of_names(ca: CertificateAuthority) -> None:
     names = [f"{number}.x.test" for number in range(3000)]
     constrained = ca.intermediate("nc", permitted=[f"{number}.y.test" for number in range(1500)])

@@ -54,6 +54,8 @@ def verdict(case: dict[str, Any], policy: str) -> str:
     return "SUCCESS"
 
 
+@pytest.mark.attack(70, "CA flags and purposes")
+@pytest.mark.attack(71, "name-constraint bypass")
 @pytest.mark.parametrize("policy", POLICIES)
 def test_limbo(cases: dict[str, dict[str, Any]], policy: str) -> None:
     judged = {case_id: case for case_id, case in cases.items() if case_id not in TABLE["needs"]}

@@ -100,6 +100,7 @@ def test_a_name_beyond_ascii_with_idna(monkeypatch: pytest.MonkeyPatch) -> None:
         peer_name("☃.example")
 
 
+@pytest.mark.attack(69, "names in certificates")
 @pytest.mark.parametrize(
     ("pattern", "asked", "covered"),
     [
@@ -138,6 +139,7 @@ def test_which_names_are_covered(pattern: str, asked: str, covered: bool) -> Non
     assert any_matches(["other.test", pattern], peer_name(asked)) is covered
 
 
+@pytest.mark.attack(69, "names in certificates")
 def test_a_dns_name_that_looks_like_an_address_is_covered_by_none() -> None:
     assert not matches("192.0.2.7", PeerName("192.0.2.7", "dns"))
 

@@ -148,6 +148,7 @@ def test_a_trusted_self_signed_certificate_keeps_its_limits() -> None:
 # --- no, and why -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.attack(69, "names in certificates")
 def test_name_mismatch(ca: CertificateAuthority) -> None:
     chain = ca.issue("shop.example.test", "*.example.test", "a.test", "b.test", "c.test").chain
     error = refused(ca, chain, "shop.exmaple.test")
@@ -169,6 +170,7 @@ def test_name_mismatch(ca: CertificateAuthority) -> None:
     assert refused(ca, addressed, "my_host.example.test").code == "name-mismatch"
 
 
+@pytest.mark.attack(69, "names in certificates")
 def test_an_address_is_never_a_dns_name(ca: CertificateAuthority) -> None:
     san = pyca.SubjectAlternativeName([pyca.DNSName("192.0.2.7")])
     chain = ca.issue(common_name="192.0.2.7", extensions=[(san, False)]).chain
@@ -255,6 +257,7 @@ def test_self_signed(ca: CertificateAuthority) -> None:
     assert error.facts["also"] == "name-mismatch"
 
 
+@pytest.mark.attack(70, "CA flags and purposes")
 def test_wrong_purpose(ca: CertificateAuthority) -> None:
     error = refused(ca, ca.issue("a.test", usage="client").chain)
     assert (error.code, error.alert) == ("wrong-purpose", Alert.UNSUPPORTED_CERTIFICATE)
@@ -271,6 +274,7 @@ def test_wrong_purpose(ca: CertificateAuthority) -> None:
     assert refused(ca, plain.chain).code == "wrong-purpose"
 
 
+@pytest.mark.attack(70, "CA flags and purposes")
 def test_a_client_ca_does_not_vouch_for_servers(ca: CertificateAuthority) -> None:
     below = ca.intermediate("clients only", purposes=("1.3.6.1.5.5.7.3.2",))
     for name in ("a.test", "my_host.test"):
@@ -280,6 +284,7 @@ def test_a_client_ca_does_not_vouch_for_servers(ca: CertificateAuthority) -> Non
         assert verify(ca, chain, None, role=Role.CLIENT).chain[1] == below.certificate
 
 
+@pytest.mark.attack(70, "CA flags and purposes")
 def test_not_a_ca(ca: CertificateAuthority) -> None:
     error = refused(ca, ca.intermediate("leaf.test", ca=False).issue("a.test").chain)
     assert (error.code, error.certificate_index) == ("not-a-ca", 1)
@@ -322,6 +327,7 @@ def test_old_signatures(ca: CertificateAuthority, tmp_path: Path) -> None:
     assert "SHA1" in str(error)
 
 
+@pytest.mark.attack(71, "name-constraint bypass")
 def test_name_constraints(ca: CertificateAuthority) -> None:
     corp = ca.intermediate("Corp Lab CA", permitted=["lab.corp", "192.0.2.0/24"])
     assert verify(ca, corp.issue("a.lab.corp", "192.0.2.7").chain, "a.lab.corp")
@@ -376,6 +382,7 @@ def test_any_exception_of_the_library_refuses(ca: CertificateAuthority, monkeypa
     assert "TypeError" in str(error)
 
 
+@pytest.mark.attack(69, "names in certificates")
 def test_a_path_from_the_library_is_not_believed_blindly(
     ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,6 +427,7 @@ def test_stores_survive_pickling(ca: CertificateAuthority) -> None:
 # --- every verifier's leaf -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.attack(6, "FREAK")
 def test_check_leaf(ca: CertificateAuthority) -> None:
     limits = Limits()
     check_leaf(ca.issue("a.test").leaf, limits)

@@ -83,6 +83,8 @@ ALL_TYPES = tuple(HandshakeType(number) for number in range(256))
 points = pytest.mark.parametrize("name", list(POINTS))
 
 
+@pytest.mark.attack(25, "state machine skips")
+@pytest.mark.attack(46, "late certificate requests")
 @points
 def test_only_what_is_due_gets_past(name: str) -> None:
     """An empty message of each type, under the keys of the moment."""
@@ -101,6 +103,7 @@ def test_only_what_is_due_gets_past(name: str) -> None:
     assert passed == point.due
 
 
+@pytest.mark.attack(25, "state machine skips")
 @points
 def test_no_type_gets_past_in_the_clear(name: str) -> None:
     """Once there are keys nothing counts that came without them; before, a record that claims to be protected."""
@@ -116,6 +119,7 @@ def test_no_type_gets_past_in_the_clear(name: str) -> None:
         assert not victim.established
 
 
+@pytest.mark.attack(15, "STARTTLS injection")
 @points
 def test_no_application_data_gets_past_before_the_end(name: str) -> None:
     point = POINTS[name]

@@ -63,6 +63,7 @@ def test_nothing_else_is_written_down() -> None:
     assert {path.name for path in GOLDEN.iterdir()} == expected
 
 
+@pytest.mark.attack(25, "state machine skips")
 def test_nobody_is_established_without_a_finished(root: State) -> None:
     """And a client not without the server's Certificate, CertificateVerify and EncryptedExtensions, in this order."""
     for state in _states(root):
@@ -80,6 +81,7 @@ def test_nobody_is_established_without_a_finished(root: State) -> None:
             assert places == sorted(places)
 
 
+@pytest.mark.attack(26, "goto fail")
 @pytest.mark.parametrize("name", ["server that asks for a certificate", "server that requires a certificate"])
 def test_a_server_that_asks_gets_a_proof_with_each_certificate(name: str) -> None:
     (machine,) = (machine for machine in machines() if machine.name == name)
@@ -93,6 +95,7 @@ def test_a_server_that_asks_gets_a_proof_with_each_certificate(name: str) -> Non
         assert shown or "asks" in name
 
 
+@pytest.mark.attack(31, "HelloRetryRequest abuse")
 def test_a_second_retry_is_out_of_order(root: State) -> None:
     for state in _states(root):
         if "HelloRetryRequest" in state.path:

@@ -40,6 +40,7 @@ def _hello(padding: int) -> bytes:
     return content
 
 
+@pytest.mark.attack(56, "fragment flood")
 def test_a_message_in_records_of_one_byte() -> None:
     """64 KiB at once, and the handshake goes on from there; the double costs no more than three times as much."""
     single, double = in_records(_hello(16_000), 1), in_records(_hello(32_000), 1)
@@ -88,6 +89,7 @@ def _codes(count: int) -> bytes:
     return bytes(34) + b"\0" + len(numbers).to_bytes(2) + numbers + b"\1\0" + b"\0\0"
 
 
+@pytest.mark.attack(67, "very many extensions")
 @pytest.mark.parametrize("body", [_extensions, _codes])
 def test_a_hello_with_very_many_of_something(body: Callable[[int], bytes]) -> None:
     single, double = framed(HandshakeType.CLIENT_HELLO, body(6_000)), framed(HandshakeType.CLIENT_HELLO, body(12_000))
@@ -125,6 +127,7 @@ ANNOUNCED = {
 }
 
 
+@pytest.mark.attack(58, "memory by announcement")
 @pytest.mark.parametrize("what", list(ANNOUNCED))
 def test_what_is_announced_takes_no_memory(what: str) -> None:
     """Each announces 16 KiB or more, and does not send it."""

@@ -67,6 +67,9 @@ ROWS: dict[str, tuple[Callable[[Connection, int], None], int, Rule]] = {
 }
 
 
+@pytest.mark.attack(52, "KeyUpdate flood")
+@pytest.mark.attack(53, "empty-record flood")
+@pytest.mark.attack(54, "warning flood")
 @both_ways
 @pytest.mark.parametrize("row", list(ROWS))
 @pytest.mark.parametrize("beyond", [False, True])
@@ -89,6 +92,7 @@ def test_data_ends_a_row(row: str, mirrored: bool) -> None:
     assert scene.victim.events() == [Data(b"data")] * 3
 
 
+@pytest.mark.attack(52, "KeyUpdate flood")
 @both_ways
 def test_an_empty_record_between_ends_no_row_of_updates(mirrored: bool) -> None:
     scene = Stage(mirrored).joined()
@@ -110,6 +114,7 @@ def test_a_fragment_ends_no_row_of_updates(mirrored: bool) -> None:
     assert_bound(error_of(scene), True, rules.TOO_MANY_POST_HANDSHAKE)
 
 
+@pytest.mark.attack(55, "ChangeCipherSpec flood")
 @both_ways
 @pytest.mark.parametrize("beyond", [False, True])
 def test_change_cipher_spec_records(mirrored: bool, beyond: bool) -> None:
@@ -126,6 +131,7 @@ def test_change_cipher_spec_records(mirrored: bool, beyond: bool) -> None:
         assert server.established
 
 
+@pytest.mark.attack(52, "KeyUpdate flood")
 @both_ways
 def test_many_requests_for_new_keys_get_one_answer(mirrored: bool) -> None:
     stage = Stage(mirrored)
@@ -182,6 +188,7 @@ def test_a_handshake_message(beyond: bool) -> None:
     assert server.established
 
 
+@pytest.mark.attack(57, "oversized messages")
 @pytest.mark.parametrize("beyond", [False, True])
 def test_the_largest_handshake_message_by_default(beyond: bool) -> None:
     server = Stage().server()
@@ -197,6 +204,7 @@ FIXED = {
 }
 
 
+@pytest.mark.attack(57, "oversized messages")
 @pytest.mark.parametrize("type_", list(FIXED), ids=str)
 @pytest.mark.parametrize("beyond", [False, True])
 def test_messages_that_have_a_size_by_nature(type_: HandshakeType, beyond: bool) -> None:
@@ -252,6 +260,7 @@ def test_a_chain(beyond: bool) -> None:
 # --- records under one key -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.attack(51, "keys used too long")
 @both_ways
 @pytest.mark.parametrize("suite", [CipherSuite.TLS_AES_128_GCM_SHA256, CipherSuite.TLS_AES_128_CCM_SHA256], ids=str)
 @pytest.mark.parametrize("records_per_key", [1, 2, 7])
@@ -293,6 +302,7 @@ def test_a_cipher_that_does_not_wear_keeps_its_key(mirrored: bool) -> None:
     assert changes == []
 
 
+@pytest.mark.attack(51, "keys used too long")
 @both_ways
 @pytest.mark.parametrize("beyond", [False, True])
 def test_records_received_under_one_key(mirrored: bool, beyond: bool) -> None:
@@ -364,6 +374,7 @@ def test_early_data_up_to_the_limit_is_passed_over() -> None:
     assert server.error is None
 
 
+@pytest.mark.attack(66, "skipped early data without end")
 def test_early_data_beyond_the_limit_is_refused() -> None:
     _, server = _early(Stage())
     server.receive_data(record(ContentType.APPLICATION_DATA, bytes(SKIPPED // 2)))
@@ -422,6 +433,7 @@ def test_the_defaults_are_within_their_caps() -> None:
         assert 1 <= getattr(Limits(), name) <= cap
 
 
+@pytest.mark.attack(64, "ticket flood")
 def test_a_client_takes_tickets_up_to_the_limit_without_data() -> None:
     scene = Stage().joined()
     ticket = NewSessionTicket(60, 0, b"\0", bytes(1000), NewSessionTicketExtensions()).encode()

@@ -86,6 +86,7 @@ def test_cut_anywhere(shape: str, role: str, data: st.DataObject) -> None:
 # --- what is missing -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.attack(42, "truncation")
 @tapes
 def test_truncated_at_every_byte(shape: str, role: str) -> None:
     """Whoever cuts the wire, the end is never clean, and never is something else agreed."""
@@ -113,6 +114,7 @@ def _after(played: Tape, data: bytes) -> Connection:
 # --- what is altered -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.attack(37, "record headers altered")
 @tapes
 def test_every_bit_counts(shape: str, role: str) -> None:
     """Each bit of the tape flipped: an error, or a bit that means nothing (the version of a record in the clear)."""

@@ -133,6 +133,7 @@ def test_there_are_enough_cases() -> None:
     assert {boundary.sender for boundary in BOUNDARIES.values()} == {"client", "server"}
 
 
+@pytest.mark.attack(29, "messages across a change of keys")
 @pytest.mark.parametrize(("name", "form", "same_record"), CASES)
 def test_nothing_follows(name: str, form: str, same_record: bool) -> None:
     boundary = BOUNDARIES[name]

@@ -97,6 +97,7 @@ SHOWN: list[tuple[HandshakeType, Rewrite, Rule]] = [
 ]
 
 
+@pytest.mark.attack(26, "goto fail")
 @pytest.mark.parametrize(("type_", "rewrite", "rule"), SHOWN)
 def test_what_a_client_shows(type_: HandshakeType, rewrite: Rewrite, rule: Rule) -> None:
     stage = Stage()
@@ -206,6 +207,7 @@ POINTS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.attack(48, "invalid curve points")
 @pytest.mark.parametrize("group", [NamedGroup.SECP256R1, NamedGroup.SECP384R1, NamedGroup.SECP521R1], ids=str)
 @pytest.mark.parametrize("point", list(POINTS))
 @pytest.mark.parametrize("sender", ["client", "server"])
@@ -240,6 +242,7 @@ HYBRID: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.attack(48, "invalid curve points")
 @pytest.mark.parametrize(
     ("form", "sender"),
     [(form, sender) for form in HYBRID for sender in ("client", "server") if (form, sender) != (NOT_REDUCED, "server")],
@@ -289,6 +292,7 @@ RETRIES: list[tuple[Rewrite, Rule]] = [
 ]
 
 
+@pytest.mark.attack(31, "HelloRetryRequest abuse")
 @pytest.mark.parametrize(("rewrite", "rule"), RETRIES)
 def test_retries(rewrite: Rewrite, rule: Rule) -> None:
     only_first = on(1, rewrite) if rule in (rules.EXTENSION_UNSOLICITED, rules.EXTENSION_MISPLACED) else rewrite
@@ -297,6 +301,7 @@ def test_retries(rewrite: Rewrite, rule: Rule) -> None:
     check(stage, stage.play(stage.client(**RETRIED), server), rule)
 
 
+@pytest.mark.attack(31, "HelloRetryRequest abuse")
 def test_a_second_retry() -> None:
     sent_first: list[bytes] = []
 
@@ -325,6 +330,7 @@ SECOND_HELLOS: list[tuple[Rewrite, Rule]] = [
 ]
 
 
+@pytest.mark.attack(31, "HelloRetryRequest abuse")
 @pytest.mark.parametrize(("rewrite", "rule"), SECOND_HELLOS)
 def test_second_hellos(rewrite: Rewrite, rule: Rule) -> None:
     stage = Stage()

@@ -231,6 +231,7 @@ def test_a_failed_handshake_costs_the_server_one_line(
     assert record.exc_info is None
 
 
+@pytest.mark.attack(68, "slow clients")
 def test_a_slow_client_holds_up_nobody(client_config: ClientConfig, server_config: ServerConfig) -> None:
     with serving(server_config, echo) as listener, socket.create_connection(listener.address) as slow:
         slow.sendall(b"\x16")
@@ -243,6 +244,7 @@ def _listening() -> socket.socket:
     return socket.create_server(("127.0.0.1", 0))
 
 
+@pytest.mark.attack(68, "slow clients")
 def test_the_handshake_has_one_deadline(client_config: ClientConfig) -> None:
     with _listening() as silent:
         started = time.monotonic()
@@ -252,6 +254,7 @@ def test_the_handshake_has_one_deadline(client_config: ClientConfig) -> None:
         assert isinstance(caught.value, TimeoutError)
 
 
+@pytest.mark.attack(68, "slow clients")
 def test_trickling_bytes_do_not_extend_the_deadline(server_config: ServerConfig) -> None:
     ours, theirs = socket.socketpair()
     stop = threading.Event()
@@ -302,6 +305,7 @@ def test_a_server_that_speaks_something_else(client_config: ClientConfig) -> Non
         thread.join(10)
 
 
+@pytest.mark.attack(42, "truncation")
 def test_a_cut_connection_is_truncated_after_its_data(client_config: ClientConfig, server_config: ServerConfig) -> None:
     def cut(tls: TLSSocket) -> None:
         tls.sendall(b"half an ans")

@@ -75,6 +75,7 @@ def test_the_table_is_about_all_that_is_recognised() -> None:
     assert set(TABLE) == RECOGNISED
 
 
+@pytest.mark.attack(28, "extensions out of place")
 @pytest.mark.parametrize("block", sorted(BLOCKS))
 @pytest.mark.parametrize("type_", sorted(TABLE), ids=str)
 def test_an_extension_is_read_where_it_belongs_and_nowhere_else(type_: E, block: str) -> None:

@@ -14,9 +14,10 @@ from ..config import ClientConfig, ServerConfig
 from ..crypto.hashing import Hash, same
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, Suite
+from ..errors import CallbackError
 from ..rules import require
 from ..sessions.cache import ClientSession
-from ..sessions.external import ExternalPsk
+from ..sessions.external import ExternalPsk, PskRole
 from ..sessions.session import Session
 from ..trace import Subject
 from ..wire.extensions import ClientHelloExtensions, OfferedPsks, PskIdentity
@@ -203,6 +204,8 @@ async def _find(
         external = next((psk for psk in psks if psk.identity_for(hash_) == identity), None)
     else:
         external = await peer.ask(FindPsk(psks, lambda: psks.find(identity), (ExternalPsk, NoneType)))
+        if external is not None and external.role is not PskRole.SERVER:
+            raise CallbackError("FindPsk gave a key of the other role: with it our own hello could be sent back to us")
         if external is not None and external.identity_for(hash_) != identity:
             external = None  # it is for suites of another hash
     return external or await recall(peer, config, identity, now)
