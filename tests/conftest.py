@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from fuzz import seeds
 from handclasp import Credential, TrustStore
 from handclasp.lab.ca import CertificateAuthority
 
@@ -37,7 +37,7 @@ def credential(authority: CertificateAuthority) -> Credential:
 @pytest.fixture(scope="session")
 def corpora() -> Path:
     """The folder of public test data; tests that need it are skipped where it is absent."""
-    folder = Path(os.environ.get("HANDCLASP_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
-    if not folder.is_dir():
-        pytest.skip(f"no test data in {folder}; set HANDCLASP_CORPORA")
-    return folder
+    found = seeds.folder()
+    if not found.is_dir():
+        pytest.skip(f"no test data in {found}; set HANDCLASP_CORPORA")
+    return found

@@ -156,6 +156,8 @@ class Connection:
         """Bytes for the transport. After a fatal error too: the alert that tells the peer."""
         with self._exclusive():
             self._peer.update_pending = False
+            if self._error is None:
+                self._guard(self._outbound.flush)
             return self._outbound.take()
 
     @property
@@ -172,12 +174,8 @@ class Connection:
     def close(self) -> None:
         """Say close_notify: we send no more. The peer may go on until it says so too (RFC 8446 §6.1)."""
         with self._exclusive():
-            if self._outbound.closed or self._error is not None:
-                return
-            self._outbound.closed = True
-            if self._established is None:
-                self._outbound.alert(AlertLevel.WARNING, Alert.USER_CANCELED)
-            self._outbound.alert(AlertLevel.WARNING, Alert.CLOSE_NOTIFY)
+            if not self._outbound.closed and self._error is None:
+                self._guard(self._take_leave)
 
     def update_keys(self, *, request_peer: bool = False) -> None:
         """Change our sending keys (KeyUpdate, RFC 8446 §4.6.3), and ask the peer to change its own."""
@@ -446,6 +444,12 @@ class Connection:
         if lifetime is not None:
             self._keys_end = self._config.clock() + lifetime
 
+    def _take_leave(self) -> None:
+        self._outbound.closed = True
+        if self._established is None:
+            self._outbound.alert(AlertLevel.WARNING, Alert.USER_CANCELED)
+        self._outbound.alert(AlertLevel.WARNING, Alert.CLOSE_NOTIFY)
+
     # --- failing ---
 
     def _guard(self, step: Callable[..., None], *arguments: object) -> None:
@@ -459,9 +463,6 @@ class Connection:
         except Exception as bug:
             error = InternalError(f"a bug in handclasp: {type(bug).__name__}", alert=Alert.INTERNAL_ERROR)
             error.__cause__ = bug
-        except BaseException:
-            self._poison(InternalError("the connection was interrupted", alert=Alert.INTERNAL_ERROR))
-            raise
         else:
             return
         # Raised out here, without the frames and the context of the fault: their locals hold secrets.
@@ -471,7 +472,8 @@ class Connection:
         raise error.with_traceback(None)
 
     def _poison(self, error: TLSError) -> None:
-        self._error = error
+        """The connection is dead, of its first error."""
+        self._error = self._error or error
         self._script.close()
         if error.alert is None and not isinstance(error, (AlertReceived, ConnectionClosed, TruncatedError)):
             error.alert = Alert.INTERNAL_ERROR
@@ -488,6 +490,12 @@ class Connection:
             raise ConcurrentUseError("this connection is in use by another thread, or by the caller of this callback")
         try:
             yield
+        except Exception:
+            raise
+        except BaseException:
+            # Between two lines, anywhere: what was half done cannot go on.
+            self._poison(InternalError("the connection was interrupted", alert=Alert.INTERNAL_ERROR))
+            raise
         finally:
             self._lock.release()
 

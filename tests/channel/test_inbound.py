@@ -31,7 +31,7 @@ class Early(Peer):
         super().write_with(secret, epoch)
         if epoch is Epoch.HANDSHAKE:
             outbound: Any = self._outbound
-            outbound._flush()
+            outbound.flush()
             outbound._seal(self.type, self.content)
 
 

@@ -42,11 +42,12 @@ OLD = {
 
 
 def _refused(kind: str, **server: Any) -> TLSError:
-    """What a server says to a client that has nothing else."""
+    """What a server says to a client that has nothing else, but could do with all else the server has."""
     stage = Stage()
     suites = tuple(CipherSuite(code) for code in OLD[kind])
     hello = fields(ClientHello, cipher_suites=suites)
-    client = stage.client({HandshakeType.CLIENT_HELLO: hello}, versions=[TLSVersion.TLS_1_2])
+    groups = [NamedGroup.X25519, NamedGroup.SECP256R1]
+    client = stage.client({HandshakeType.CLIENT_HELLO: hello}, versions=[TLSVersion.TLS_1_2], groups=groups)
     return stage.play(client, stage.server(**server)).error
 
 

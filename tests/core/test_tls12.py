@@ -522,7 +522,7 @@ class Straddling(Peer):
 
     def send_change_cipher_spec(self) -> None:
         outbound: Any = self._outbound
-        outbound._flush()
+        outbound.flush()
         outbound._seal(ContentType.HANDSHAKE, bytes([HandshakeType.FINISHED]))
         super().send_change_cipher_spec()
 

@@ -161,16 +161,16 @@ Deed = Callable[[Any], None]
 
 def _say(outbound: Any, message: bytes) -> None:
     outbound._handshake += message
-    outbound._flush()
+    outbound.flush()
 
 
 def _put(outbound: Any, wire: bytes) -> None:
-    outbound._flush()
+    outbound.flush()
     outbound._records += wire
 
 
 def _say_data(outbound: Any) -> None:
-    outbound._flush()
+    outbound.flush()
     outbound._seal(ContentType.APPLICATION_DATA, b"data")
 
 

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from hypothesis import HealthCheck, settings
 
 _MORE = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
+
+EXHAUSTIVE = bool(os.environ.get("HANDCLASP_EXHAUSTIVE"))
+"""Whether everything is tried that is otherwise sampled, evenly: `make exhaustive` sets it."""
+
+T = TypeVar("T")
+
+Record = Callable[[str, object], None]
+"""pytest's `record_property`: what a matrix covered goes into docs/conformance.md."""
+
+
+def sampled(cases: Sequence[T], one_in: int) -> Sequence[T]:
+    """One in so many of the cases, evenly; all of them where everything is tried."""
+    return cases if EXHAUSTIVE else cases[::one_in]
 
 
 def examples(count: int) -> settings:

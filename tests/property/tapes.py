@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -18,17 +19,24 @@ from handclasp import (
     Closed,
     Credential,
     Data,
+    EarlyData,
+    EarlyDataReceived,
+    ExternalPsk,
     HandshakeComplete,
     InternalError,
     NamedGroup,
     ServerConfig,
     ServerConnection,
     TLSError,
+    TLSVersion,
 )
 from handclasp.connection import Connection
 from handclasp.crypto.groups import KeyPair, curve_key_pair
 from handclasp.crypto.signatures import KeyKind
+from handclasp.lab.pair import handshake
 from handclasp.limits import MAX_MESSAGE
+from handclasp.sessions.cache import ClientSession, ClientSessions
+from handclasp.sessions.tickets import TicketKeys
 from handclasp.wire.names import ContentType
 from rules.stage import NAME, authority
 
@@ -58,6 +66,46 @@ def steady_credential(usage: str) -> Credential:
     return authority().issue(NAME, key_kind=KeyKind.ED25519, **usages)
 
 
+class Returning:
+    """A client's store that has the same session each time, and keeps no other."""
+
+    def __init__(self, held: ClientSession) -> None:
+        self._held = held
+
+    def take(self, name: str) -> ClientSession | None:
+        return self._held
+
+    def put(self, name: str, session: ClientSession) -> None:
+        pass
+
+
+class Forgetful:
+    """A replay store that has seen nothing yet: each play of a tape is the first."""
+
+    def claim(self, key: bytes, now: datetime, until: datetime) -> bool:
+        return True
+
+
+def _sessions() -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a client and a server need to go on with a session, with early data, as often as it is played."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    kept = ClientSessions()
+    server: dict[str, Any] = {
+        "tickets": TicketKeys(),
+        "early_data": EarlyData(replay=Forgetful()),
+        "clock": lambda: now,
+    }
+    both: dict[str, Any] = {"alpn": ["h2"], "clock": lambda: now}
+    first = ClientConnection(ClientConfig(trust=authority().trust, sessions=kept, **both), NAME)
+    handshake(first, ServerConnection(ServerConfig(credentials=[steady_credential("server")], **{**both, **server})))
+    held = kept.take(NAME)
+    if held is None:
+        raise ValueError("the server gave no ticket")
+    return {"sessions": Returning(held), "clock": lambda: now}, {**server, "ticket_count": 0}
+
+
+_CLIENT, _SERVER = _sessions()
+
 SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": ({}, {}),
     "retry": (
@@ -68,8 +116,22 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"credentials": [steady_credential("client")]},
         {"client_auth": ClientAuth(verify=authority().trust)},
     ),
+    "resumed": (_CLIENT, {**_SERVER, "early_data": None}),
+    "early": (_CLIENT, _SERVER),
+    "known key": (
+        {"psks": [ExternalPsk(b"a to b", bytes(range(32)), role="client")]},
+        {"psks": [ExternalPsk(b"a to b", bytes(range(32)), role="server")]},
+    ),
+    "older": ({"versions": [TLSVersion.TLS_1_2]}, {}),
+    "older mutual": (
+        {"versions": [TLSVersion.TLS_1_2], "credentials": [steady_credential("client")]},
+        {"client_auth": ClientAuth(verify=authority().trust)},
+    ),
 }
 """What the two configurations have that is not usual."""
+
+EARLY = b"before all else"
+"""What the client of the shape `early` says with its first flight."""
 
 SPOKEN = {"client": [b"a question", b"another", b"?" * 300], "server": [b"an answer", b"!", b"." * 400]}
 """What each says after the handshake, with a KeyUpdate between."""
@@ -81,7 +143,8 @@ def fresh(shape: str, role: str) -> Connection:
     entropy = Repeated(f"{shape} {role}")
     if role == "client":
         usual: dict[str, Any] = {"trust": authority().trust, "groups": [NamedGroup.X25519], "alpn": ["h2"]}
-        return ClientConnection(ClientConfig(entropy=entropy, **{**usual, **client}), NAME)
+        early = EARLY if shape == "early" else b""
+        return ClientConnection(ClientConfig(entropy=entropy, **{**usual, **client}), NAME, early_data=early)
     return ServerConnection(
         ServerConfig(credentials=[steady_credential("server")], entropy=entropy, alpn=["h2"], **server),
     )
@@ -126,7 +189,7 @@ class Tape:
 
 @cache
 def tape(shape: str, role: str) -> Tape:
-    """A handshake, data with a KeyUpdate between, and close_notify, as `role` heard it."""
+    """A handshake, data with a KeyUpdate between (TLS 1.3), and close_notify, as `role` heard it."""
     client, server = fresh(shape, "client"), fresh(shape, "server")
     heard: dict[str, list[bytes]] = {"client": [], "server": []}
 
@@ -135,7 +198,7 @@ def tape(shape: str, role: str) -> Tape:
     for index in range(3):
         for speaker in (client, server):
             speaker.send(SPOKEN["client" if speaker is client else "server"][index])
-            if index == 1:
+            if index == 1 and not shape.startswith("older"):
                 speaker.update_keys()
         _exchange(client, server, heard)
     client.close()
@@ -173,9 +236,10 @@ def assert_sound(played: Tape, events: list[Any], error: TLSError | None) -> Non
     assert_decent(error)
     data = b"".join(event.data for event in events if isinstance(event, Data))
     assert played.spoken.startswith(data)
+    assert EARLY.startswith(b"".join(event.data for event in events if isinstance(event, EarlyDataReceived)))
     for event in events:
         if isinstance(event, HandshakeComplete):
-            assert event == played.events[0]
+            assert event in played.events
         if isinstance(event, Closed):
             assert event.clean
             assert data == played.spoken

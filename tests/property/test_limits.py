@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from handclasp import CipherSuite, Data, ExternalPsk, Limits, NamedGroup, TLSError, rules
+from handclasp import CipherSuite, ConfigError, Data, ExternalPsk, Limits, NamedGroup, TicketReceived, TLSError, rules
 from handclasp.connection import Connection
 from handclasp.lab.faults import framed, inject
-from handclasp.limits import HARD_CAPS
+from handclasp.limits import HARD_CAPS, MAX_TICKET
 from handclasp.rules import Rule
+from handclasp.sessions.cache import ClientSessions
+from handclasp.sessions.tickets import TicketKeys
 from handclasp.trace import Direction, KeysChanged, RecordMoved
 from handclasp.wire.extensions import EMPTY, CertificateEntryExtensions, NewSessionTicketExtensions
 from handclasp.wire.messages import (
@@ -25,7 +27,7 @@ from handclasp.wire.messages import (
 )
 from handclasp.wire.names import ContentType, HandshakeType, KeyUpdateRequest
 from property.tapes import attempt
-from rules.stage import Scene, Stage, block, carry, credential, fields, record
+from rules.stage import NAME, Scene, Stage, block, carry, credential, fields, record
 from rules.test_every_rule import Later
 
 both_ways = pytest.mark.parametrize("mirrored", [False, True], ids=["client", "server"])
@@ -442,6 +444,32 @@ def test_a_client_takes_tickets_up_to_the_limit_without_data() -> None:
     assert error_of(scene) is None
     inject(scene.other, ContentType.HANDSHAKE, ticket)
     assert_bound(error_of(scene), True, rules.TOO_MANY_POST_HANDSHAKE)
+
+
+@pytest.mark.attack(64, "ticket flood")
+@pytest.mark.parametrize("beyond", [False, True])
+def test_a_client_keeps_no_ticket_that_is_too_long(beyond: bool) -> None:
+    kept = ClientSessions()
+    scene = Stage().joined({"sessions": kept})
+    ticket = NewSessionTicket(60, 0, b"\0", bytes(MAX_TICKET + beyond), NewSessionTicketExtensions()).encode()
+    for at in range(0, len(ticket), 16_000):
+        inject(scene.other, ContentType.HANDSHAKE, ticket[at : at + 16_000])
+    assert error_of(scene) is None
+    assert (kept.take(NAME) is None) is beyond
+
+
+@pytest.mark.attack(64, "ticket flood")
+@pytest.mark.parametrize("count", [16, 17])
+def test_a_server_gives_so_many_tickets_at_once(count: int) -> None:
+    stage = Stage(mirrored=True)
+    scene = stage.joined({"tickets": TicketKeys()}, {"sessions": ClientSessions()})
+    if count > 16:
+        with pytest.raises(ConfigError):
+            scene.victim.send_tickets(count)
+        return
+    scene.victim.send_tickets(count)
+    scene.other.receive_data(scene.victim.data_to_send())
+    assert sum(isinstance(event, TicketReceived) for event in scene.other.events()) == count
 
 
 @pytest.mark.parametrize("count", [8, 9])

@@ -214,7 +214,7 @@ def _cast(
                 if self._count == boundary.number and same_record:
                     outbound._handshake += extra
                 elif self._count == boundary.number:
-                    outbound._flush()
+                    outbound.flush()
                     outbound._seal(type_, extra)
 
     peers = {boundary.sender: Talkative}

@@ -55,14 +55,14 @@ class Outbound:
 
     def change_cipher_spec(self) -> None:
         """The record that makes TLS 1.3 look like a resumed TLS 1.2 to middleboxes (RFC 8446 §D.4)."""
-        self._flush()
+        self.flush()
         if self._trace:
             self._trace(MessageMoved(Direction.SENT, Epoch.CLEAR, ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC))
         self._put(ClearSealer().seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, 0))
 
     def install(self, secret: Keys, epoch: Epoch) -> None:
         """Protect what follows with `secret`. What was queued before goes under the keys before."""
-        self._flush()
+        self.flush()
         self.secret = secret
         self._sealer = sealer_for(secret, self._limits)
         self.epoch = epoch
@@ -71,7 +71,7 @@ class Outbound:
 
     def uninstall(self) -> None:
         """No protection again, as before the early data."""
-        self._flush()
+        self.flush()
         self.secret = None
         self._sealer = ClearSealer()
         self.epoch = Epoch.CLEAR
@@ -83,12 +83,12 @@ class Outbound:
 
     def data(self, content: bytes) -> None:
         """Seal one record's worth of application data: at most `most_content` bytes."""
-        self._flush()
+        self.flush()
         self._seal(ContentType.APPLICATION_DATA, content)
 
     def alert(self, level: AlertLevel, description: Alert) -> None:
         """Seal an alert."""
-        self._flush()
+        self.flush()
         content = bytes([level, description])
         if self._trace:
             self._trace(MessageMoved(Direction.SENT, self.epoch, ContentType.ALERT, content))
@@ -96,7 +96,7 @@ class Outbound:
 
     def take(self) -> bytes:
         """All records made so far."""
-        self._flush()
+        self.flush()
         taken = bytes(self._records)
         self._records.clear()
         return taken
@@ -106,7 +106,8 @@ class Outbound:
         """Whether there is something to take."""
         return bool(self._records or self._handshake)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Seal the messages that are queued."""
         if not self._handshake:
             return
         queued = bytes(self._handshake)

@@ -44,5 +44,5 @@ def framed(type_: HandshakeType, body: bytes) -> bytes:
 def inject(connection: Connection, type_: ContentType, content: bytes) -> None:
     """Queue one record of any type and content under the connection's present sending keys."""
     outbound: Any = connection._outbound
-    outbound._flush()
+    outbound.flush()
     outbound._seal(type_, content)
