@@ -7,7 +7,6 @@ before each line of ours that a step executes, one run a line.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -16,8 +15,9 @@ from typing import Any
 import pytest
 
 import handclasp
-from handclasp import ConcurrentUseError, ConnectionClosed, Data, NamedGroup, TLSError, TLSVersion
+from handclasp import TLSError
 from handclasp.connection import Connection
+from hazards.steps import STEPS, assert_dead_or_untouched
 from hazards.witness import watching
 from property.profiles import Record, sampled
 from rules.stage import Scene, Stage
@@ -51,64 +51,6 @@ class Interrupting:
 
 NEVER = -1
 
-Prepare = Callable[[Scene], bytes]
-"""What happens before the step; returns what the victim will hear."""
-
-Step = Callable[[Connection, bytes], None]
-"""(the victim, what it hears): what is interrupted."""
-
-
-def _nothing(scene: Scene) -> bytes:
-    return b""
-
-
-def _data(scene: Scene) -> bytes:
-    scene.other.send(b"3")
-    return scene.other.data_to_send()
-
-
-def _update(scene: Scene) -> bytes:
-    scene.other.update_keys(request_peer=True)
-    return scene.other.data_to_send()
-
-
-def _send(victim: Connection, heard: bytes) -> None:
-    victim.send(b"1" * 20_000)
-
-
-def _take(victim: Connection, heard: bytes) -> None:
-    victim.send(b"2")
-    victim.data_to_send()
-
-
-def _renew(victim: Connection, heard: bytes) -> None:
-    victim.update_keys(request_peer=True)
-    victim.data_to_send()
-
-
-def _close(victim: Connection, heard: bytes) -> None:
-    victim.close()
-
-
-def _hear(victim: Connection, heard: bytes) -> None:
-    victim.receive_data(heard)
-
-
-OLDER: dict[str, Any] = {
-    "versions": [TLSVersion.TLS_1_2],
-    "groups": [NamedGroup.X25519, NamedGroup.SECP256R1],
-}
-STEPS: dict[str, tuple[Prepare, Step, dict[str, Any]]] = {
-    "send": (_nothing, _send, {}),
-    "send in TLS 1.2": (_nothing, _send, OLDER),
-    "data_to_send": (_nothing, _take, {}),
-    "update_keys": (_nothing, _renew, {}),
-    "close": (_nothing, _close, {}),
-    "receive data": (_data, _hear, {}),
-    "receive data in TLS 1.2": (_data, _hear, OLDER),
-    "receive a KeyUpdate": (_update, _hear, {}),
-}
-
 
 @pytest.mark.attack(50, "nonce reuse")
 @pytest.mark.parametrize("name", list(STEPS))
@@ -127,7 +69,7 @@ def test_at_every_line_of_a_step(name: str, record_property: Record) -> None:
             heard = prepare(scene)
             with Interrupting(line), pytest.raises(KeyboardInterrupt):
                 step(scene.victim, heard)
-            _assert_dead_or_untouched(scene)
+            assert_dead_or_untouched(scene)
         assert witness.again == [], line
 
 
@@ -163,29 +105,5 @@ def _handshake(victim: str, line: int) -> int:
         assert line != NEVER
         return total
     scene = Scene(interrupted, other)
-    _assert_dead_or_untouched(scene)
+    assert_dead_or_untouched(scene)
     return total
-
-
-def _assert_dead_or_untouched(scene: Scene) -> None:
-    """The victim refuses for good, or what it says now arrives; nothing arrives that was not sent."""
-    victim, other = scene.victim, scene.other
-    gone = False
-    try:
-        victim.send(b"still here")
-        data = victim.data_to_send()
-    except TLSError as error:
-        with pytest.raises(type(error)):
-            victim.send(b"?")
-        # a lock that nobody can release any more is as good as an end
-        gone = victim.error is error or isinstance(error, ConcurrentUseError | ConnectionClosed)
-        assert gone
-    else:
-        other.receive_data(data)  # raises where a byte of the victim's was lost
-    said = b"".join(event.data for event in other.events() if isinstance(event, Data))
-    assert gone or said.endswith(b"still here")
-    assert said.removesuffix(b"still here") in (b"", b"2", *(b"1" * size for size in (16_384, 20_000)))
-    with suppress(TLSError):
-        victim.receive_data(b"")
-    heard = b"".join(event.data for event in victim.events() if isinstance(event, Data))
-    assert heard in (b"", b"3")
