@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint unit interop load clean
+.PHONY: demo test lint unit interop load docs fuzz exhaustive mutation matrix clean
 
 demo: $(VENV)/.core
 	$(BIN)/handclasp demo
@@ -33,6 +33,29 @@ interop: $(VENV)/.test
 # The load tests at full size, with their figures: 5,000 idle connections, 20,000 handshakes, 2 GiB. Takes a while.
 load: $(VENV)/.test
 	HANDCLASP_LOAD=full $(PYTEST) tests/streams/test_load.py -s -p no:randomly
+
+# Pages that are made: docs/attacks.md and docs/conformance.md, from tables, tests' markers and docs/data.
+docs: $(VENV)/.test
+	cd tests && ../$(BIN)/python -m conformance.pages
+
+# What takes longer than a test run may, and writes what it measured to docs/data. SECONDS is for each target.
+SECONDS ?= 60
+fuzz: $(VENV)/.test
+	cd tests && ../$(BIN)/python -W ignore -m fuzz.run --seconds $(SECONDS)
+	if $(BIN)/pip install -q -e '.[fuzz]'; then cd tests && ../$(BIN)/python -W ignore -m fuzz.run --atheris --seconds $(SECONDS); fi
+	$(MAKE) docs
+
+exhaustive: $(VENV)/.test
+	cd tests && ../$(BIN)/python -m conformance.measure
+	$(MAKE) docs
+
+mutation: $(VENV)/.test
+	cd tests && ../$(BIN)/python -m conformance.mutation
+	$(MAKE) docs
+
+matrix: $(VENV)/.test
+	cd tests && ../$(BIN)/python -m conformance.matrix
+	$(MAKE) docs
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); apt-get update -qq; apt-get install -y -qq python3-venv; $(PYTHON) -m venv $(VENV); }

@@ -1,7 +1,5 @@
 """The table of attacks: what is in `attacks.toml`, which tests say that they prove it, and the page made of both.
 
-    python -m conformance.attacks          write docs/attacks.md anew (from tests/; `make docs` does it)
-
 A test proves a row by the marker `attack(number, name)`. A row can name rules too: each has its scene in
 `rules/test_every_rule.py`.
 """
@@ -137,7 +135,3 @@ def _named(test: str, killer: bool) -> str:
     name = name.replace("the_rule_is_broken_and_refused", "…")
     shown = f"`{path.removeprefix('tests/').removesuffix('.py')}` {name.removeprefix('test_').replace('_', ' ')}"
     return f"**{shown}**" if killer else shown
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")

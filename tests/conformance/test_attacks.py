@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
-from conformance.attacks import PAGE, TESTS, Attack, attacks, marks, page, proofs_of
+from conformance import attacks as attacks_module
+from conformance import pages
+from conformance.attacks import TESTS, Attack, attacks, marks, proofs_of
 from conformance.data import ROOT
 from handclasp import rules
 
@@ -46,5 +49,6 @@ def test_no_marker_is_overlooked() -> None:
     assert all(mark.test.partition("::")[2].startswith("test_") for mark in marks())
 
 
-def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "`make docs` writes it anew"
+@pytest.mark.parametrize("module", [attacks_module, pages], ids=["attacks", "conformance"])
+def test_a_page_is_up_to_date(module: Any) -> None:
+    assert module.PAGE.read_text(encoding="utf-8") == module.page(), "`make docs` writes it anew"

@@ -23,6 +23,7 @@ from handclasp.identity.pem import blocks
 from handclasp.identity.trust import PresentedChain, Role
 from handclasp.limits import Limits
 from handclasp.rules import PeerFault
+from property.profiles import Record
 
 TABLE: dict[str, dict[str, dict[str, str]]] = tomllib.loads(Path(__file__).with_name("limbo.toml").read_text("utf-8"))
 POLICIES = {"webpki": webpki, "private": private}
@@ -57,7 +58,7 @@ def verdict(case: dict[str, Any], policy: str) -> str:
 @pytest.mark.attack(70, "CA flags and purposes")
 @pytest.mark.attack(71, "name-constraint bypass")
 @pytest.mark.parametrize("policy", POLICIES)
-def test_limbo(cases: dict[str, dict[str, Any]], policy: str) -> None:
+def test_limbo(cases: dict[str, dict[str, Any]], policy: str, record_property: Record) -> None:
     judged = {case_id: case for case_id, case in cases.items() if case_id not in TABLE["needs"]}
     assert len(judged) >= 200
     wrong, slow = {}, []
@@ -68,6 +69,7 @@ def test_limbo(cases: dict[str, dict[str, Any]], policy: str) -> None:
             slow.append(case_id)
         if given != case["expected_result"]:
             wrong[case_id] = given
+    record_property("cases", len(judged) - len(wrong))
     assert slow == []
     assert {case_id for case_id, given in wrong.items() if given == "SUCCESS"} == set(TABLE[policy]["accepted"])
     assert {case_id for case_id, given in wrong.items() if given == "FAILURE"} == set(TABLE[policy]["refused"])

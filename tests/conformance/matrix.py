@@ -1,0 +1,112 @@
+"""The tests of the protocol under every Python and `cryptography` we support, and in Python's other modes.
+
+    python -m conformance.matrix       from tests/; `make matrix`; docs/data/versions.json
+
+Pythons that are not on this machine are left out, and the page does not claim them. Environments go to .venv/matrix.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from conformance.data import ROOT, keep
+
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+CRYPTOGRAPHIES = {"lowest": "cryptography==49.0.0", "newest": "cryptography"}
+MODES = {
+    "": ([], {}),
+    "-O": (["-O"], {}),
+    "-W error": (["-W", "error"], {}),
+    "PYTHONDEVMODE=1": ([], {"PYTHONDEVMODE": "1"}),
+}
+FOLDERS = ("wire", "crypto", "channel", "core", "rules", "io")
+TOLD = re.compile(r"(\d+) passed")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One environment, in one mode."""
+
+    python: str
+    cryptography: str
+    mode: str = ""
+
+
+RUNS = (
+    *(Run(python, cryptography) for python in PYTHONS for cryptography in CRYPTOGRAPHIES),
+    *(Run(PYTHONS[0], "newest", mode) for mode in MODES if mode),
+)
+
+
+def main() -> int:
+    """Returns how many runs failed."""
+    rows: list[list[object]] = []
+    failed = 0
+    for run in RUNS:
+        python = _find(run.python)
+        if python is None:
+            print(f"Python {run.python} is not here")
+            continue
+        environment = _environment(run, python)
+        passed, version = _test(run, environment)
+        failed += not passed
+        print(f"Python {run.python}, cryptography {version} {run.mode}: {passed or 'FAILED'}", flush=True)
+        rows.append([_version(environment), version, run.mode or "as usual", passed])
+    if not failed:
+        columns = ["Python", "cryptography", "mode", "tests passed, all"]
+        keep("versions", {"title": "Versions", "command": "make matrix", "columns": columns, "rows": rows})
+    return failed
+
+
+def _find(version: str) -> str | None:
+    found = shutil.which(f"python{version}")
+    if found is not None and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+        return found
+    installed = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
+    return str(installed[-1]) if installed else None
+
+
+def _environment(run: Run, python: str) -> Path:
+    folder = ROOT / ".venv" / "matrix" / f"{run.python}-{run.cryptography}"
+    own = folder / "bin" / "python"
+    if not own.exists():
+        subprocess.run([python, "-m", "venv", str(folder)], check=True)
+        wanted = CRYPTOGRAPHIES[run.cryptography]
+        subprocess.run([str(own), "-m", "pip", "install", "-q", "-e", f"{ROOT}[test]", wanted], check=True)
+    return own
+
+
+def _version(python: Path) -> str:
+    told = subprocess.run([str(python), "-V"], capture_output=True, text=True, check=True)
+    return told.stdout.removeprefix("Python ").strip()
+
+
+def _test(run: Run, python: Path) -> tuple[int, str]:
+    """(tests passed, or 0 where one failed; the version of `cryptography`)."""
+    asked = [str(python), "-c", "import cryptography; print(cryptography.__version__)"]
+    version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    options, variables = MODES[run.mode]
+    done = subprocess.run(
+        [str(python), *options, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2"]
+        + [str(ROOT / "tests" / folder) for folder in FOLDERS],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = TOLD.search(done.stdout)
+    if done.returncode or told is None:
+        print(done.stdout[-6000:], done.stderr[-2000:])
+        return 0, version
+    return int(told[1]), version
+
+
+if __name__ == "__main__":
+    sys.exit(main())
