@@ -29,9 +29,6 @@ MAX_ERROR_TEXT: Final = 200
 MAX_MESSAGE: Final = 300
 """Longest text of an error that speaks of a peer, in characters. The facts in full are its attributes."""
 
-MAX_TICKET: Final = 16_384
-"""Longest ticket that a client keeps, in bytes: a server's session with its chain may be long, but not without end."""
-
 MAX_TICKETS_AT_ONCE: Final = 16
 """Most tickets sent at one call: each costs the client a place, and us a seal."""
 

@@ -27,6 +27,7 @@ def clock() -> FakeClock:
 # --- a client's ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.attack(17, "0-RTT replay")
 def test_the_newest_is_taken_first_and_once(clock: FakeClock) -> None:
     sessions = ClientSessions(clock=clock)
     held = [client_session(bytes([n])) for n in range(3)]
@@ -37,6 +38,7 @@ def test_the_newest_is_taken_first_and_once(clock: FakeClock) -> None:
     assert len(sessions) == 0
 
 
+@pytest.mark.attack(64, "ticket flood")
 def test_a_flood_of_tickets_stays_within_bounds(clock: FakeClock) -> None:
     """A server, or a thousand names of one, cannot make a client remember more than 8,000 sessions."""
     sessions, ticket = ClientSessions(clock=clock), client_session(bytes(1000))
@@ -49,6 +51,7 @@ def test_a_flood_of_tickets_stays_within_bounds(clock: FakeClock) -> None:
     assert [sessions.take("one.test") is not None for _ in range(9)] == [True] * 8 + [False]
 
 
+@pytest.mark.attack(64, "ticket flood")
 def test_large_tickets_are_not_kept(clock: FakeClock) -> None:
     sessions = ClientSessions(clock=clock)
     sessions.put("a", client_session(bytes(MAX_TICKET + 1)))
@@ -160,6 +163,7 @@ def test_a_server_finds_its_sessions_again(clock: FakeClock, credential: Credent
     assert len(sessions) == 0
 
 
+@pytest.mark.attack(65, "session caches without end")
 def test_a_hundred_thousand_sessions_stay_within_the_bound(clock: FakeClock) -> None:
     sessions, held = ServerSessions(most=1000, clock=clock), session()
     for n in range(100_000):

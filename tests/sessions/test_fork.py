@@ -72,6 +72,7 @@ def test_a_child_is_not_held_up_by_a_lock_of_the_parents_threads() -> None:
     assert told == b"(True, True, True, False)"
 
 
+@pytest.mark.attack(50, "nonce reuse")
 def test_forked_servers_open_each_others_tickets_and_never_reuse_a_nonce() -> None:
     keys = TicketKeys()
     mine = keys.seal(session(), START)
@@ -81,6 +82,7 @@ def test_forked_servers_open_each_others_tickets_and_never_reuse_a_nonce() -> No
     assert len({ticket[:28] for ticket in (mine, *theirs)}) == 4
 
 
+@pytest.mark.attack(17, "0-RTT replay")
 def test_only_the_parent_goes_on_taking_early_data() -> None:
     guard = ReplayGuard()
     assert in_a_child(lambda: str(guard.claim(b"key", START, START + HOUR)).encode()) == b"False"

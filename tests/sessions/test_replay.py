@@ -16,6 +16,7 @@ from sessions.made import START
 SECOND = timedelta(seconds=1)
 
 
+@pytest.mark.attack(17, "0-RTT replay")
 def test_a_key_is_claimed_once_in_its_time() -> None:
     guard = ReplayGuard()
     assert guard.claim(b"a", START, START + 10 * SECOND)
@@ -26,6 +27,7 @@ def test_a_key_is_claimed_once_in_its_time() -> None:
     assert not guard.claim(b"c", START, START)
 
 
+@pytest.mark.attack(17, "0-RTT replay")
 def test_a_full_one_refuses_and_forgets_nothing() -> None:
     guard, chance = ReplayGuard(most=1000), Random(5)
     ends = {n.to_bytes(4): START + chance.randrange(1, 60) * SECOND for n in range(1000)}

@@ -15,6 +15,7 @@ from handclasp.sessions.tickets import KEY_SIZE, MOST_KEYS, NAME_SIZE, TicketKey
 from sessions.made import HOUR, START, session
 
 
+@pytest.mark.attack(72, "ticket keys that do not change")
 def test_a_ticket_is_sealed(credential: Credential) -> None:
     keys, held = TicketKeys(), session(verified_chain=credential.chain)
     ticket = keys.seal(held, START)
@@ -31,12 +32,14 @@ def test_a_ticket_is_sealed(credential: Credential) -> None:
         assert keys.open(junk, START) is None
 
 
+@pytest.mark.attack(50, "nonce reuse")
 def test_no_two_tickets_are_alike() -> None:
     keys, held = TicketKeys(), session()
     tickets = {keys.seal(held, START) for _ in range(1000)}
     assert len({ticket[NAME_SIZE : NAME_SIZE + 12] for ticket in tickets}) == 1000
 
 
+@pytest.mark.attack(72, "ticket keys that do not change")
 def test_keys_are_drawn_by_chance_and_replaced() -> None:
     """A key of zeros opened every session of an epoch (CVE-2020-13777)."""
     keys, held = TicketKeys(), session()
@@ -55,6 +58,7 @@ def test_keys_are_drawn_by_chance_and_replaced() -> None:
         assert TicketKey.from_bytes(names[0] + secret).open(first) is None
 
 
+@pytest.mark.attack(72, "ticket keys that do not change")
 def test_a_ticket_from_two_periods_ago_is_refused() -> None:
     keys, held = TicketKeys(), session()
     first = keys.seal(held, START)
@@ -74,6 +78,7 @@ def test_a_clock_set_back_makes_a_new_key() -> None:
     assert keys.open(early, START) is not None
 
 
+@pytest.mark.attack(72, "ticket keys that do not change")
 def test_there_is_no_key_of_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.urandom", bytes)
     with pytest.raises(ValueError, match="key"):
@@ -83,6 +88,7 @@ def test_there_is_no_key_of_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
             TicketKey.from_bytes(junk)
 
 
+@pytest.mark.attack(64, "ticket flood")
 def test_no_ticket_is_larger_than_a_client_keeps(credential: Credential) -> None:
     size = len(credential.leaf.der)
     large = session(verified_chain=(credential.leaf,) * (MAX_TICKET // size + 1))

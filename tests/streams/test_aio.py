@@ -224,6 +224,7 @@ def test_starttls(run: Run, client_config: ClientConfig, server_config: ServerCo
     run(story)
 
 
+@pytest.mark.attack(15, "STARTTLS injection")
 def test_plain_words_behind_starttls_are_never_read_as_protected(
     run: Run, client_config: ClientConfig, server_config: ServerConfig
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_client_of_the_standard_library(
     runtime.run(story)
 
 
+@pytest.mark.attack(52, "KeyUpdate flood")
 def test_two_writers_do_not_wait_for_each_other(
     runtime: Runtime, client_config: ClientConfig, server_config: ServerConfig
 ) -> None:
@@ -157,6 +158,7 @@ def test_after_the_peer_has_finished_we_can_still_write(
     assert outcome.ended
 
 
+@pytest.mark.attack(42, "truncation")
 def test_what_came_before_a_cut_is_read_before_the_error(
     runtime: Runtime, client_config: ClientConfig, server_config: ServerConfig
 ) -> None:
@@ -268,6 +270,7 @@ def test_a_server_that_says_nothing(runtime: Runtime, client_config: ClientConfi
         runtime.run(lambda: story(silent.getsockname()[1]))
 
 
+@pytest.mark.attack(68, "slow clients")
 def test_a_client_that_dawdles_holds_up_nobody(
     runtime: Runtime, client_config: ClientConfig, server_config: ServerConfig, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -140,6 +140,7 @@ def test_idle_connections_are_small(
     Asyncio().run(story)
 
 
+@pytest.mark.attack(68, "slow clients")
 def test_slow_clients_are_reaped_while_others_are_served(
     server_config: ServerConfig, client_config: ClientConfig
 ) -> None:

@@ -92,6 +92,7 @@ def test_a_write_that_timed_out_leaves_no_gap(client_config: ClientConfig, serve
         assert (DATA * 20).startswith(received.removesuffix(b"<the end>"))
 
 
+@pytest.mark.attack(68, "slow clients")
 def test_a_trickle_does_not_extend_a_timeout(client_config: ClientConfig, server_config: ServerConfig) -> None:
     with pair(client_config, server_config) as (near, far):
         stop = threading.Event()
@@ -206,6 +207,7 @@ def test_bytes_that_were_read_before(client_config: ClientConfig, server_config:
         assert near.recv(1) == b"x"
 
 
+@pytest.mark.attack(15, "STARTTLS injection")
 def test_plain_words_before_tls_fail_it(server_config: ServerConfig) -> None:
     ours, theirs = socket.socketpair()
     with ours:
