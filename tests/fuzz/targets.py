@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from cryptography.x509 import ReasonFlags
+
 from fuzz import seeds
 from fuzz.clear import Anyone, null_crypto
 from handclasp import (
@@ -35,8 +37,13 @@ from handclasp.connection import Connection
 from handclasp.identity.certificates import parse_chain
 from handclasp.identity.names import peer_name
 from handclasp.identity.pem import blocks
+from handclasp.identity.revocation.crl import check_issuer, look_up, read_lists
+from handclasp.identity.revocation.finding import Evidence, Unusable
+from handclasp.identity.revocation.ocsp import read_response
+from handclasp.lab.ca import CertificateAuthority
+from handclasp.lab.statements import CertId, Speaker, Withdrawn, make_list, make_response
 from handclasp.rules import PeerFault
-from handclasp.sessions.cache import ClientSessions
+from handclasp.sessions.cache import ClientSessions, from_entry, to_entry
 from handclasp.sessions.session import Session
 from handclasp.sessions.tickets import TicketKeys
 from handclasp.wire.codec import decode, encode
@@ -133,11 +140,24 @@ def _split(data: bytes) -> list[bytes]:
     return found
 
 
+def revocation(data: bytes) -> None:
+    """What a responder, a server's staple or a list says of a certificate; nobody here signed it but the seeds' CA."""
+    leaf, issuer, now = credential().leaf, authority().certificate, datetime.now(UTC)
+    with suppress(Unusable):
+        read_response(data, leaf, issuer, now, evidence=Evidence.OCSP, limits=Limits())
+    with suppress(Unusable):
+        for found in read_lists(data):
+            with suppress(Unusable):
+                check_issuer(found, issuer)
+            look_up(found, leaf, now)
+
+
 def sessions(data: bytes) -> None:
     """Bytes of a session, as a store or a ticket has them."""
     with suppress(ValueError):
         if Session.from_bytes(data).to_bytes() != data:
             raise AssertionError("the session is not what it was")
+    from_entry(data, datetime.now(UTC))
     if TicketKeys().open(data, datetime.now(UTC)) is not None:
         raise AssertionError("a ticket of nobody's was opened")
 
@@ -165,8 +185,20 @@ def server_stream(data: bytes) -> None:
 
 def _stream(role: str, data: bytes) -> None:
     played = tape(ORDER[data[0] % len(ORDER)] if data else ORDER[0], role)
-    events, error = played.play(data[1:])
+    lines: list[str] = []
+    events, error = played.play(data[1:], lines.append)
     assert_sound(played, events, error)
+    if error is not None and lines:
+        _assert_silent(error, [bytes.fromhex(line.split()[-1]) for line in lines])
+
+
+def _assert_silent(error: TLSError, secrets: list[bytes]) -> None:
+    """Nothing that shows the error, its attributes, or the locals of its frames shows a secret."""
+    told = traceback.TracebackException.from_exception(error, capture_locals=True)
+    shown = "".join(told.format()) + repr(error) + repr(vars(error))
+    for secret in secrets:
+        if secret.hex() in shown or repr(secret)[2:-1] in shown:
+            raise AssertionError("a secret is shown")
 
 
 def _tapes(role: str) -> Iterator[bytes]:
@@ -322,7 +354,20 @@ def _kept() -> Iterator[bytes]:
     client: Any = SHAPES["resumed"][0]["sessions"]
     held = client.take(NAME)
     yield held.session.to_bytes()
+    yield to_entry(held.session, held.session.expires)
     yield held.ticket
+
+
+def _said() -> Iterator[bytes]:
+    """A response and a list, of the CA that issued the certificate and of another."""
+    leaf, now = credential().leaf, datetime.now(UTC)
+    withdrawn = {leaf.serial: Withdrawn(now, ReasonFlags.key_compromise)}
+    other = CertificateAuthority("another CA")
+    for ca in (authority(), other):
+        speaker = Speaker(ca.certificate, ca._key)
+        for revoked in ({}, withdrawn):
+            yield make_response(CertId.made(leaf, ca.certificate), revoked, speaker, now, {})
+            yield make_list(revoked, speaker, now, {})
 
 
 _CLIENT_SEEDS = _boringssl("boringssl-client_corpus.tar.gz", "boringssl-client_no_fuzzer_mode_corpus.tar.gz")
@@ -343,6 +388,7 @@ TARGETS = {
         Target("reassembly", reassembly, _behind(b"\7", _spoken), _behind(b"\x3f", _rustls("message"))),
         Target("messages", messages, _spoken, lambda: (*_rustls_messages(), *_behind(b"\0", _HELLOS)())),
         Target("certificates", certificates, _chains, _CERTIFICATES),
+        Target("revocation", revocation, _said, _CERTIFICATES),
         Target("sessions", sessions, _kept, lambda: (*_SESSIONS(), *_rustls("persist")())),
         Target("pem", pem, lambda: (certificate.pem() for certificate in credential().chain), _CERTIFICATES),
         Target(

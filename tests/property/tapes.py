@@ -33,6 +33,7 @@ from handclasp import (
 from handclasp.connection import Connection
 from handclasp.crypto.groups import KeyPair, curve_key_pair
 from handclasp.crypto.signatures import KeyKind
+from handclasp.keylog import KeyLog
 from handclasp.lab.pair import handshake
 from handclasp.limits import MAX_MESSAGE
 from handclasp.sessions.cache import ClientSession, ClientSessions
@@ -137,9 +138,9 @@ SPOKEN = {"client": [b"a question", b"another", b"?" * 300], "server": [b"an ans
 """What each says after the handshake, with a KeyUpdate between."""
 
 
-def fresh(shape: str, role: str) -> Connection:
+def fresh(shape: str, role: str, keylog: KeyLog | None = None) -> Connection:
     """A connection that draws the same keys and randoms as the one on the tape."""
-    client, server = SHAPES[shape]
+    client, server = ({**changes, "keylog": keylog} for changes in SHAPES[shape])
     entropy = Repeated(f"{shape} {role}")
     if role == "client":
         usual: dict[str, Any] = {"trust": authority().trust, "groups": [NamedGroup.X25519], "alpn": ["h2"]}
@@ -159,9 +160,9 @@ class Tape:
     data: bytes
     events: tuple[object, ...]
 
-    def play(self, data: bytes | list[bytes]) -> tuple[list[Any], TLSError | None]:
+    def play(self, data: bytes | list[bytes], keylog: KeyLog | None = None) -> tuple[list[Any], TLSError | None]:
         """Other bytes, or the same in pieces, to a fresh connection: its events, and the error if one ended it."""
-        connection = fresh(self.shape, self.role)
+        connection = fresh(self.shape, self.role, keylog)
         connection.data_to_send()
         error = None
         try:
