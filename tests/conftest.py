@@ -13,6 +13,8 @@ from fuzz import seeds
 from handclasp import Credential, TrustStore
 from handclasp.lab.ca import CertificateAuthority
 
+# What checks on behalf of tests says as much as they do, and checks under `python -O` too.
+pytest.register_assert_rewrite("hazards.steps", "property.tapes", "rules.stage", "streams.runtimes")
 pytest_plugins = ["handclasp.testing"]
 
 
