@@ -29,7 +29,7 @@ from .errors import (
 )
 from .events import Asked, Closed, ConnectionInfo, Data, EarlyDataReceived, HandshakeComplete
 from .fetching import Fetch, fetch
-from .handshake.script import EarlyDataRejected, KeysExpired, TicketReceived
+from .handshake.notices import EarlyDataRejected, KeysExpired, TicketReceived
 from .identity.certificates import Certificate
 from .identity.credentials import Credential, CredentialRequest, CredentialSource, Signer
 from .identity.names import PeerName

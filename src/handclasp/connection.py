@@ -43,8 +43,9 @@ from .events import Asked, Closed, ConnectionInfo, Data, EarlyDataReceived, Even
 from .handshake.after import after_client, after_server, update_write_keys
 from .handshake.bindings import channel_binding, export
 from .handshake.client import client
+from .handshake.notices import KeysExpired
 from .handshake.proofs import Established
-from .handshake.script import KeysExpired, Peer, Question, Receive, Script, SendTickets, Want
+from .handshake.script import Peer, Question, Receive, Script, SendTickets, Want
 from .handshake.server import server
 from .identity.names import peer_name
 from .limits import MAX_TICKETS_AT_ONCE
@@ -166,9 +167,15 @@ class Connection:
         return self._outbound.pending
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
-        """Protect application data. Raises NotEstablished before the handshake is finished."""
+        """Protect application data. Raises NotEstablished before the handshake is finished.
+
+        A server that took early data may answer it sooner, from `EarlyDataReceived` on. As with that data itself, the
+        client may then be someone who replays it (RFC 8446 §4.4.4).
+        """
         with self._entered():
-            self._require_writable()
+            if not self._peer.answers_early:
+                self._require_established()
+            self._require_open()
             self._guard(self._send, memoryview(data).cast("B"))
 
     def close(self) -> None:
@@ -426,6 +433,7 @@ class Connection:
 
     def _renew_keys(self, why: str) -> None:
         """When a key has had its time: new ones in TLS 1.3, the end in TLS 1.2, which cannot change them."""
+        self._require_established()
         renewed = self._peer.write_secret is not None
         self._events.append(KeysExpired(why, renewed))
         if renewed:
@@ -516,6 +524,9 @@ class Connection:
 
     def _require_writable(self) -> None:
         self._require_established()
+        self._require_open()
+
+    def _require_open(self) -> None:
         if self._outbound.closed:
             raise ConnectionClosed("the connection was closed on this side")
 

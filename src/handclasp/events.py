@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import CertificateError
-from .handshake.script import EarlyDataRejected, KeysExpired, Peer, Question, TicketReceived
+from .handshake.notices import EarlyDataRejected, KeysExpired, TicketReceived
+from .handshake.script import Peer, Question
 from .identity.certificates import Certificate
 from .identity.revocation.finding import Evidence
 from .identity.trust import VerifiedPeer

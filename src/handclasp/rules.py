@@ -104,7 +104,7 @@ TOO_MANY_WARNINGS = Rule("RFC 8446 §6.1", Alert.UNEXPECTED_MESSAGE, "too many w
 TOO_MANY_POST_HANDSHAKE = Rule(
     "RFC 8446 §4.6", Alert.UNEXPECTED_MESSAGE, "too many post-handshake messages came without application data"
 )
-MESSAGE_TOO_LONG = Rule("RFC 8446 §4", Alert.ILLEGAL_PARAMETER, "a handshake message declares more than we accept")
+MESSAGE_TOO_LONG = Rule("RFC 8446 §4", Alert.DECODE_ERROR, "a handshake message declares more than we accept")
 BUFFER_FULL = Rule("RFC 8446 §6.2", Alert.INTERNAL_ERROR, "more data came than we hold while an answer is awaited")
 
 # --- alerts (RFC 8446 §6) --------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ ALERT_LEVEL = Rule("RFC 8446 §6", Alert.ILLEGAL_PARAMETER, "an alert has a leve
 SHORT = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "a field ends before its declared length")
 TRAILING = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "bytes are left over after the last field")
 VECTOR_BOUNDS = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "a vector's length is outside of its bounds")
-EXTENSION_DUPLICATE = Rule("RFC 8446 §4.2", Alert.DECODE_ERROR, "an extension appears twice in one block")
+EXTENSION_DUPLICATE = Rule("RFC 8446 §4.2", Alert.ILLEGAL_PARAMETER, "an extension appears twice in one block")
 EXTENSION_MISPLACED = Rule(
     "RFC 8446 §4.2", Alert.ILLEGAL_PARAMETER, "an extension appears in a message it is not specified for"
 )
@@ -195,9 +195,6 @@ PSK_BINDER = Rule(
     "RFC 8446 §4.2.11",
     Alert.DECRYPT_ERROR,
     "a pre-shared key's binder is wrong: the client does not have the key it names",
-)
-PSK_BINDER_SIZE = Rule(
-    "RFC 8446 §4.2.11", Alert.ILLEGAL_PARAMETER, "a pre-shared key's binder is not as long as its hash"
 )
 EARLY_DATA_LIMIT = Rule("RFC 8446 §4.2.10", Alert.UNEXPECTED_MESSAGE, "more early data came than its session allows")
 PSK_NOT_LAST = Rule("RFC 8446 §4.2.11", Alert.ILLEGAL_PARAMETER, "pre_shared_key is not the last extension")
@@ -407,6 +404,13 @@ CERTIFICATE_SUITE = Rule(
     "RFC 5246 §7.4.2",
     Alert.ILLEGAL_PARAMETER,
     "the server's certificate has a key that its own choice of cipher suite cannot use",
+)
+CERTIFICATE_CURVE = Rule(
+    "RFC 8422 §5.3",
+    Alert.ILLEGAL_PARAMETER,
+    "the server's certificate has a key on a curve that we did not offer",
+    Kind.CERTIFICATE,
+    "reissue the certificate with a P-256 key, or add its curve to groups",
 )
 
 # --- after the handshake (RFC 8446 §4.6) -----------------------------------------------------------------------------

@@ -113,11 +113,21 @@ def test_the_minor_version_says_nothing(minor: int) -> None:
 @pytest.mark.parametrize(("protected", "most"), [(False, MAX_PLAINTEXT), (True, MAX_CIPHERTEXT)])
 def test_the_longest_record(protected: bool, most: int) -> None:
     deframer = Deframer()
-    deframer.feed(_record(23, bytes(most)))
-    assert deframer.next(protected) == _record(23, bytes(most))
-    deframer.feed(_record(23, bytes(most + 1))[:5])
+    deframer.feed(_record(22, bytes(most)))
+    assert deframer.next(protected) == _record(22, bytes(most))
+    deframer.feed(_record(22, bytes(most + 1))[:5])
     with pytest.raises(PeerFault) as caught:
         deframer.next(protected)
+    assert caught.value.rule is rules.RECORD_OVERFLOW
+
+
+def test_early_data_that_is_passed_over_may_be_as_long_as_any_that_is_protected() -> None:
+    deframer = Deframer()
+    deframer.feed(_record(23, bytes(MAX_CIPHERTEXT)))
+    assert deframer.next(protected=False) == _record(23, bytes(MAX_CIPHERTEXT))
+    deframer.feed(_record(23, bytes(MAX_CIPHERTEXT + 1))[:5])
+    with pytest.raises(PeerFault) as caught:
+        deframer.next(protected=False)
     assert caught.value.rule is rules.RECORD_OVERFLOW
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from handclasp import AlertReceived, ClientAuth, Limits, rules
+from handclasp.channel.inbound import Inbound
 from handclasp.channel.protection import Keys
 from handclasp.handshake.script import Peer
 from handclasp.lab.faults import inject
-from handclasp.rules import Rule
+from handclasp.rules import PeerFault, Rule
 from handclasp.trace import Epoch
 from handclasp.wire.names import ContentType
 from property.tapes import attempt
@@ -185,3 +186,14 @@ def test_records_keep_to_what_was_agreed(mirrored: bool) -> None:
         wire = wire[5 + size :]
         records += 1
     assert records == 16
+
+
+def test_declined_early_data_does_not_come_inside_of_a_message() -> None:
+    inbound = Inbound(Limits(), None)
+    inbound.skip_early_data()
+    inbound.deframer.feed(record(ContentType.APPLICATION_DATA, bytes(40)) + record(ContentType.HANDSHAKE, b"\1\0\0"))
+    assert inbound.next() == (ContentType.HANDSHAKE, b"\1\0\0")
+    inbound.deframer.feed(record(ContentType.APPLICATION_DATA, bytes(40)))
+    with pytest.raises(PeerFault) as caught:
+        inbound.next()
+    assert caught.value.rule is rules.RECORD_INTERLEAVED

@@ -243,7 +243,8 @@ def test_exporters_agree_and_depend_on_label_context_and_length(pair: Pair) -> N
     assert len(one) == 48
     assert one != pair.client.export("EXPORTER-test", b"", 48)
     assert one != pair.client.export("EXPORTER-other", b"context", 48)
-    for label, length in (("", 32), ("x" * 250, 32), ("x", 0), ("x", 255 * 32 + 1)):
+    assert pair.client.export("") == pair.server.export("")
+    for label, length in (("x" * 250, 32), ("x", 0), ("x", 255 * 32 + 1)):
         with pytest.raises(ConfigError):
             pair.client.export(label, b"", length)
 

@@ -29,6 +29,7 @@ from handclasp import (
     KeysExpired,
     NamedGroup,
     NegotiationError,
+    NotEstablished,
     ServerConfig,
     ServerConnection,
     ServerSessions,
@@ -44,7 +45,8 @@ from handclasp.handshake import offer
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.faults import misbehaving
 from handclasp.lab.pair import Pair, handshake
-from handclasp.wire.messages import ClientHello
+from handclasp.trace import Direction, MessageMoved, TraceEvent
+from handclasp.wire.messages import ClientHello, EncryptedExtensions, ServerHello
 from handclasp.wire.names import ExtensionType, HandshakeType, PskKeyExchangeMode
 
 NOW = datetime.now(UTC)
@@ -368,6 +370,62 @@ def test_early_data_arrives_before_the_handshake_is_done(early: Machines, piece:
     assert kinds.index(EarlyDataReceived) < kinds.index(HandshakeComplete)
     assert pair.client.info.early_data is True
     assert pair.server.info.early_data is True
+
+
+def test_early_data_may_be_answered_before_the_handshake_is_done(early: Machines) -> None:
+    client = ClientConnection(early.client, "localhost", early_data=b"GET /")
+    server = ServerConnection(early.server)
+    with pytest.raises(NotEstablished):
+        server.send(b"too soon")
+    server.receive_data(client.data_to_send())
+    assert not server.established
+    server.send(b"200 ")
+    with pytest.raises(NotEstablished):
+        server.update_keys()
+    with pytest.raises(NotEstablished):
+        server.export("label")
+    client.receive_data(server.data_to_send())
+    assert [event.data for event in client.events() if isinstance(event, Data)] == [b"200 "]
+    server.receive_data(client.data_to_send())
+    assert server.established
+    server.send(b"OK")
+    client.receive_data(server.data_to_send())
+    assert [event.data for event in client.events() if isinstance(event, Data)] == [b"OK"]
+
+
+def test_without_early_data_nothing_is_sent_before_the_handshake_is_done(early: Machines) -> None:
+    client, server = ClientConnection(early.client, "localhost"), ServerConnection(early.server)
+    server.receive_data(client.data_to_send())
+    with pytest.raises(NotEstablished):
+        server.send(b"too soon")
+
+
+@pytest.mark.parametrize("version", [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2])
+def test_a_name_is_not_acknowledged_where_a_session_goes_on(machines: Machines, version: TLSVersion) -> None:
+    seen: list[bytes] = []
+
+    def watch(event: TraceEvent) -> None:
+        if isinstance(event, MessageMoved) and event.direction is Direction.RECEIVED:
+            seen.append(event.message)
+
+    machines.client = machines.client.replace(versions=[version], trace=watch)
+    answering = ServerHello if version is TLSVersion.TLS_1_2 else EncryptedExtensions
+    acknowledged = []
+    for resumed in (False, True):
+        seen.clear()
+        assert machines.resumes() is resumed
+        answer = next(message for message in seen if message[0] == answering.type)
+        acknowledged.append(ExtensionType.SERVER_NAME in answering.parse(answer[4:]).extensions.order)
+    assert acknowledged == [True, False]
+
+
+def test_early_data_behind_a_retry_is_skipped_and_told(early: Machines) -> None:
+    early.resumes()
+    early.client = early.client.replace(groups=[NamedGroup.X25519, NamedGroup.SECP256R1])
+    early.server = early.server.replace(groups=[NamedGroup.SECP256R1])
+    pair = early.meet(early_data=bytes(900))
+    assert _early_data(pair) == b""
+    assert pair.client.info.early_data is pair.server.info.early_data is False
 
 
 def test_early_data_without_a_session_is_not_sent(machines: Machines) -> None:

@@ -30,6 +30,7 @@ from handclasp import (
     PresentedChain,
     ServerConfig,
     ServerConnection,
+    SignatureScheme,
     Subject,
     TLSError,
     TLSVersion,
@@ -37,7 +38,7 @@ from handclasp import (
     VerifiedPeer,
     danger,
 )
-from handclasp.crypto.groups import KeyPair, generate
+from handclasp.crypto.groups import POST_QUANTUM, KeyPair, generate
 from handclasp.crypto.signatures import KeyKind
 from handclasp.handshake import client12
 from handclasp.handshake.script import Peer
@@ -47,7 +48,10 @@ from handclasp.lab.pair import Pair, handshake
 from handclasp.sessions.cache import ClientSessions, ServerSessions
 from handclasp.sessions.tickets import TicketKeys
 from handclasp.trace import Direction, RecordMoved, TraceEvent
-from handclasp.wire.names import ContentType, HandshakeType
+from handclasp.wire.extensions import ServerHelloExtensions
+from handclasp.wire.messages import ClientHello, ServerHello
+from handclasp.wire.messages12 import CertificateRequest12
+from handclasp.wire.names import ClientCertificateType, ContentType, HandshakeType
 
 TLS_1_2 = [TLSVersion.TLS_1_2]
 BOTH = [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2]
@@ -565,3 +569,37 @@ class Fixed:
 
     def key_pair(self, group: NamedGroup) -> KeyPair:
         return generate(group)
+
+
+def test_a_hello_for_tls_1_2_alone_offers_no_group_that_it_does_not_have(client_config: ClientConfig) -> None:
+    hello = ClientHello.parse(_hello_body(client_config.replace(versions=TLS_1_2, grease=False)))
+    offered = hello.extensions.supported_groups or ()
+    assert NamedGroup.X25519 in offered
+    assert not set(offered) & set(POST_QUANTUM)
+
+
+def test_an_answer_without_extensions_has_no_block_for_them() -> None:
+    suite = CipherSuite.TLS_RSA_WITH_AES_128_GCM_SHA256
+    bare = ServerHello(TLSVersion.TLS_1_2, bytes(32), b"", suite, 0, ServerHelloExtensions())
+    assert bare.encode().endswith(b"\0\x9c\0")
+    assert ServerHello.parse(bare.encode()[4:]) == bare
+
+
+@pytest.mark.parametrize(
+    ("types", "accepted"),
+    [
+        ([ClientCertificateType.RSA_SIGN], [SignatureScheme.RSA_PSS_RSAE_SHA256, SignatureScheme.RSA_PKCS1_SHA256]),
+        ([ClientCertificateType.ECDSA_SIGN], [SignatureScheme.ECDSA_SECP256R1_SHA256, SignatureScheme.ED25519]),
+        ([ClientCertificateType(2)], []),
+    ],
+)
+def test_a_client_shows_the_kinds_of_keys_that_are_asked_for(
+    types: list[ClientCertificateType], accepted: list[SignatureScheme]
+) -> None:
+    schemes = (
+        SignatureScheme.RSA_PSS_RSAE_SHA256,
+        SignatureScheme.ECDSA_SECP256R1_SHA256,
+        SignatureScheme.RSA_PKCS1_SHA256,
+        SignatureScheme.ED25519,
+    )
+    assert list(client12.accepted_schemes(CertificateRequest12(tuple(types), schemes, ()))) == accepted

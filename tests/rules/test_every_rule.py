@@ -406,7 +406,6 @@ def spoiled_binder(stage: Stage, change: Callable[[bytes], bytes]) -> Fall:
 
 
 breaks("PSK_BINDER")(lambda stage: spoiled_binder(stage, lambda binder: binder[:-1] + bytes([binder[-1] ^ 1])))
-breaks("PSK_BINDER_SIZE")(lambda stage: spoiled_binder(stage, lambda binder: binder + b"?"))
 
 
 @breaks("EARLY_DATA_LIMIT")
@@ -710,6 +709,15 @@ def _key_transport_to_a_signing_key(stage: Stage) -> Fall:
     transport = {"danger": Dangers(rsa_key_transport=True), "cipher_suites": suites}
     signing_only = authority().issue("example.test", key_kind=KeyKind.RSA)
     return older(stage, both=transport, credentials=[signing_only])
+
+
+@breaks("CERTIFICATE_CURVE")
+def _a_key_on_a_curve_that_was_not_offered(stage: Stage) -> Fall:
+    offered = [NamedGroup.X25519, NamedGroup.SECP256R1]
+    known = {H.CLIENT_HELLO: block(ClientHello, supported_groups=(*offered, NamedGroup.SECP384R1))}
+    large = authority().issue("example.test", key_kind=KeyKind.P384)
+    older: dict[str, Any] = {"versions": [TLSVersion.TLS_1_2]}
+    return stage.play(stage.client(known, groups=offered, **older), stage.server(credentials=[large], **older))
 
 
 def resumed(stage: Stage, **changes: Any) -> Fall:

@@ -36,11 +36,13 @@ from rules.stage import (
     assert_refused,
     authority,
     block,
+    carry,
     client_credential,
     edit,
     fields,
     on,
 )
+from rules.test_every_rule import spoiled_binder
 
 H = HandshakeType
 RETRIED: dict[str, Any] = {"groups": [NamedGroup.SECP256R1, NamedGroup.X25519], "key_shares": [NamedGroup.SECP256R1]}
@@ -359,3 +361,26 @@ def test_names(names: tuple[ServerName, ...]) -> None:
     client = stage.client({H.CLIENT_HELLO: block(ClientHello, server_name=names)})
     fall = stage.play(client, stage.server())
     check(stage, fall, rules.SERVER_NAME_MALFORMED)
+
+
+# --- pre-shared keys -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 31, 33, 255])
+def test_binders_of_another_length(size: int) -> None:
+    stage = Stage()
+    check(stage, spoiled_binder(stage, lambda _: bytes(size)), rules.PSK_BINDER)
+
+
+# --- what is odd, and harmless ---------------------------------------------------------------------------------------
+
+
+def test_a_server_of_tls_1_2_may_tell_its_groups() -> None:
+    stage = Stage()
+    curves = [NamedGroup.X25519, NamedGroup.SECP256R1]
+    older: dict[str, Any] = {"versions": [TLSVersion.TLS_1_2], "groups": curves}
+    telling = {H.SERVER_HELLO: block(ServerHello, supported_groups=(NamedGroup.X25519,))}
+    client, server = stage.client(**older), stage.server(telling, **older)
+    carry(client, server)
+    assert client.established
+    assert server.established

@@ -78,7 +78,8 @@ def _check_header(header: bytes, protected: bool) -> int:
     if header[1] != 3:
         raise PeerFault(rules.RECORD_VERSION, f"0x{header[1]:02x}{header[2]:02x}")
     length = int.from_bytes(header[3:5])
-    most = MAX_CIPHERTEXT if protected else MAX_PLAINTEXT
+    # application data is always protected: before there are keys it is early data, to be passed over or refused
+    most = MAX_CIPHERTEXT if protected or header[0] == ContentType.APPLICATION_DATA else MAX_PLAINTEXT
     if length > most:
         raise PeerFault(rules.RECORD_OVERFLOW, f"{length} bytes where at most {most} may come")
     return length

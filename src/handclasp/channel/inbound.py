@@ -142,6 +142,7 @@ class Inbound:
     def _skip(self, record: bytes) -> bool:
         if self._skippable is None:
             return False
+        rules.require(not len(self.handshake), rules.RECORD_INTERLEAVED, "early data")
         size = len(record) - RECORD_HEADER
         self._skippable -= size
         rules.require(self._skippable >= 0, rules.EARLY_DATA_SKIPPED_LIMIT)

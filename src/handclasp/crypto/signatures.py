@@ -249,3 +249,8 @@ CERTIFICATE_ONLY: Final[tuple[SignatureScheme, ...]] = (
 
 RFC 8446 §4.2.3: without these in signature_algorithms, most chains of the web would be declared unwelcome.
 """
+
+RSA_SCHEMES: Final = frozenset(
+    scheme for scheme, method in (*_TLS13.items(), *_TLS12.items()) if method.kind in (KeyKind.RSA, KeyKind.RSA_PSS)
+)
+"""Schemes of RSA keys."""

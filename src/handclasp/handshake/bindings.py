@@ -13,8 +13,8 @@ def export(established: Established, label: str | bytes, context: bytes | None, 
     if not 1 <= length <= most:
         raise ConfigError(f"an exporter gives 1 to {most} bytes, not {length}")
     label = label.encode("ascii") if isinstance(label, str) else label
-    if not 1 <= len(label) <= 249:
-        raise ConfigError("an exporter label is 1 to 249 bytes long")
+    if len(label) > 249:
+        raise ConfigError("an exporter label is at most 249 bytes long")
     return established.exporter.export(label, context, length)
 
 

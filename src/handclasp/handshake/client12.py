@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .. import rules
 from ..channel.inbound import ChangeCipherSpecs
 from ..channel.prf import MasterSecret, WriteKeys
 from ..crypto.groups import CURVE_SHARE_SIZE
 from ..crypto.secret import Secret
+from ..crypto.signatures import RSA_SCHEMES
 from ..crypto.suites import SUITES, KeyExchange, Suite
 from ..crypto.transport import encrypt_premaster
 from ..identity.certificates import Certificate
@@ -28,10 +31,10 @@ from ..wire.messages12 import (
     ServerHelloDone,
     ServerKeyExchange,
 )
-from ..wire.names import ExtensionType, TLSVersion
+from ..wire.names import ClientCertificateType, ExtensionType, NamedGroup, SignatureScheme, TLSVersion
 from .authenticate import check_signed, choose_shown, identify_server, present, read_staple
 from .client13 import accept_protocol, check_solicited, limit_records
-from .negotiate import Answer, picked, schemes12
+from .negotiate import KEY_CURVES, Answer, picked, schemes12
 from .offer import Offer
 from .proofs import Established, Possession, check_finished
 from .resume import client_policy, keep_session, remember12, remembered
@@ -48,7 +51,7 @@ async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:
     message = await peer.receive(Certificate12)
     require(message.certificate_list, rules.CERTIFICATE_EMPTY)
     leaf = present(peer, config, message.certificate_list)
-    check_key(suite, leaf)
+    check_key(suite, leaf, config.groups)
     staple, after = await receive_status(peer, hello, suite)
     exchange, possession, request = None, None, None
     if isinstance(after, ServerKeyExchange):
@@ -112,9 +115,11 @@ def accept_hello(peer: Peer, offer: Offer, hello: ServerHello) -> Suite:
     return suite
 
 
-def check_key(suite: Suite, leaf: Certificate) -> None:
-    """The certificate's key has to be one that the suite can use, RFC 5246 §7.4.2."""
+def check_key(suite: Suite, leaf: Certificate, groups: Sequence[NamedGroup]) -> None:
+    """The certificate's key has to be one that the suite and we can use, RFC 5246 §7.4.2 and RFC 8422 §5.3."""
     require(leaf.key_kind in suite.key_exchange.key_kinds, rules.CERTIFICATE_SUITE, leaf.key_description)
+    curve = KEY_CURVES.get(leaf.key_kind) if leaf.key_kind is not None else None
+    require(curve is None or curve in groups, rules.CERTIFICATE_CURVE, leaf.key_description)
     encrypts = suite.key_exchange is KeyExchange.RSA
     require(leaf.allows_encryption or not encrypts, rules.CERTIFICATE_ENCRYPTION)
 
@@ -254,17 +259,25 @@ async def show_certificate(peer: Peer, offer: Offer, request: CertificateRequest
     if request is None:
         return None
     name = str(offer.name) if offer.name else None
-    wish = CredentialRequest(request.certificate_authorities, request.signature_algorithms, TLSVersion.TLS_1_2, name)
+    wish = CredentialRequest(request.certificate_authorities, accepted_schemes(request), TLSVersion.TLS_1_2, name)
     answer = await choose_shown(peer, offer.config, schemes12(offer.config.signature_schemes), wish)
     chain = answer.credential.chain if answer is not None else ()
     peer.send(Certificate12(tuple(certificate.der for certificate in chain)))
     return answer
 
 
+def accepted_schemes(request: CertificateRequest12) -> tuple[SignatureScheme, ...]:
+    """What the server can verify: its schemes, as far as it takes keys of their kind (RFC 5246 §7.4.4)."""
+    types = request.certificate_types
+    rsa, others = ClientCertificateType.RSA_SIGN in types, ClientCertificateType.ECDSA_SIGN in types
+    return tuple(scheme for scheme in request.signature_algorithms if (rsa if scheme in RSA_SCHEMES else others))
+
+
 _HELLO_EXTENSIONS = frozenset(
     (
         ExtensionType.SERVER_NAME,
         ExtensionType.MAX_FRAGMENT_LENGTH,
+        ExtensionType.SUPPORTED_GROUPS,  # RFC 8422 §4 has no place for it; some servers send it all the same
         ExtensionType.EC_POINT_FORMATS,
         ExtensionType.APPLICATION_LAYER_PROTOCOL_NEGOTIATION,
         ExtensionType.EXTENDED_MASTER_SECRET,

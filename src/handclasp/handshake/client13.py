@@ -31,6 +31,7 @@ from ..wire.messages import (
 from ..wire.names import CertificateStatusType, ExtensionType, MaxFragmentLength, TLSVersion
 from .authenticate import check_signed, choose_shown, identify_server, present, read_staple, staple_for
 from .negotiate import Answer, picked
+from .notices import EarlyDataRejected
 from .offer import Offer
 from .proofs import (
     CLIENT_CONTEXT,
@@ -44,7 +45,7 @@ from .proofs import (
 )
 from .psk import Proofs, Psk, bound, proofs_of
 from .resume import client_policy, resumable
-from .script import EarlyDataRejected, Peer, Sign
+from .script import Peer, Sign
 
 
 async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequest) -> Established:

@@ -8,7 +8,7 @@ from typing import TypedDict, TypeVar
 from .. import rules
 from ..codes import GREASE, is_grease
 from ..config import ClientConfig
-from ..crypto.groups import KeyPair
+from ..crypto.groups import CURVE_SHARE_SIZE, KeyPair
 from ..crypto.signatures import CERTIFICATE_ONLY
 from ..crypto.suites import SUITES
 from ..identity.names import PeerName
@@ -134,7 +134,7 @@ def _extensions(
         server_name=sni,
         max_fragment_length=config.max_fragment_length,
         status_request=_OCSP if Revocation.of(config.revocation).asks_for_staples else None,
-        supported_groups=tuple(config.groups),
+        supported_groups=tuple(group for group in config.groups if newest or group in CURVE_SHARE_SIZE),
         signature_algorithms=tuple(config.signature_schemes) + CERTIFICATE_ONLY,
         alpn=tuple(protocol.encode("latin-1") for protocol in config.alpn) or None,
         record_size_limit=config.record_size_limit,

@@ -187,7 +187,6 @@ async def accept_psk(
         else:
             secret, label = source.secret_for(suite.hash), source.label
         binder = offered.binders[index]
-        require(len(binder) == suite.hash.size, rules.PSK_BINDER_SIZE)
         early = Early.start(suite, secret)
         covered = peer.transcript.hash_without(suite.hash, binders_size(offered))
         require(same(early.binder(label, covered), binder), rules.PSK_BINDER)

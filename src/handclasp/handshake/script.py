@@ -28,11 +28,11 @@ from ..identity.revocation.staples import StapleSource
 from ..identity.trust import PresentedChain, VerifiedPeer, Verifier
 from ..keylog import KeyLog, key_log_line
 from ..rules import MESSAGE_UNEXPECTED, PeerFault
-from ..sessions.cache import ClientSession
 from ..trace import Chosen, DataMoved, Direction, Epoch, KeysChanged, Subject, Trace
 from ..wire.messages import ClientHello, HandshakeMessage
 from ..wire.names import HandshakeType, SignatureScheme
 from ..wire.records import ChangeCipherSpec
+from .notices import Notice
 
 T = TypeVar("T")
 A = TypeVar("A", bound=HandshakeMessage)
@@ -302,31 +302,6 @@ class SendTickets:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class TicketReceived:
-    """The server gave us a ticket, and it is in `config.sessions`: the next handshake can be a short one."""
-
-    session: ClientSession
-
-
-@dataclass(frozen=True, slots=True)
-class EarlyDataRejected:
-    """A client's early data was not sent, or did not arrive: it may be sent again as data, where that is right."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeysExpired:
-    """Our sending keys were used for as long as they may be. `renewed` says that new ones took over (TLS 1.3)."""
-
-    why: str
-    renewed: bool
-
-
-Notice = TicketReceived | EarlyDataRejected | KeysExpired
-"""What an application hears of as an event."""
-
 Want = Receive | Question[Any]
 Script = Coroutine[Want, Any, T]
 
@@ -344,6 +319,7 @@ class Peer:
         "_keylog",
         "_outbound",
         "_trace",
+        "answers_early",
         "chain",
         "client_random",
         "notes",
@@ -365,6 +341,8 @@ class Peer:
         """What was settled so far, and why."""
         self.notices: list[Notice] = []
         """What the application has yet to hear."""
+        self.answers_early = False
+        """True once a server that takes early data has sent its Finished: it may answer (RFC 8446 §4.4.4)."""
         self.update_pending = False
         """True while a KeyUpdate of ours waits to be sent: another would say nothing new."""
 

@@ -154,8 +154,9 @@ def server_hello(
     signalled = hello.extensions.renegotiation_info is not None
     signalled |= CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites
     curves = suite.key_exchange is not KeyExchange.RSA and hello.extensions.ec_point_formats is not None
+    named = hello.extensions.server_name is not None and Subject.RESUMED not in peer.notes  # RFC 6066 §3
     extensions = ServerHelloExtensions(
-        server_name=EMPTY if hello.extensions.server_name is not None else None,
+        server_name=EMPTY if named else None,
         max_fragment_length=fragment,
         record_size_limit=limit,
         extended_master_secret=hello.extensions.extended_master_secret,

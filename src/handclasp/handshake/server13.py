@@ -112,7 +112,8 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
             peer.skip_early_data()
     peer.write_with(ours, Epoch.HANDSHAKE)
 
-    peer.send(EncryptedExtensions(encrypted_extensions(peer, plan, hello, name, early_data=sooner is not None)))
+    acknowledged = name if psk is None or psk.session is None else None  # RFC 6066 §3: not where a session goes on
+    peer.send(EncryptedExtensions(encrypted_extensions(peer, plan, hello, acknowledged, early_data=sooner is not None)))
     if answer is not None:
         await show_certificate(peer, config, hello, answer)
     peer.send(Finished(ours.finished(transcript.hash())))
@@ -120,6 +121,7 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     peer.write_with(open_application_keys(peer, main, hashed), Epoch.APPLICATION)
 
     if sooner is not None:
+        peer.answers_early = True
         await peer.receive(EndOfEarlyData)
         peer.read_with(theirs, Epoch.HANDSHAKE)
     identity, possession = await authenticate_client(peer, config) if psk is None else proofs_of(peer, psk.source)
@@ -215,6 +217,7 @@ async def retry(peer: Peer, plan: Plan, first: ClientHello, group: NamedGroup) -
     peer.flight_ends()
     if first.extensions.early_data is not None:
         peer.skip_early_data()
+        peer.note(Subject.EARLY_DATA, False, "the client was asked for a second ClientHello")
     cookie = plan.config.entropy.random(32)
     peer.send(
         HelloRetryRequest(

@@ -14,9 +14,10 @@ from ..sessions.session import Resumable, Session
 from ..wire.extensions import NewSessionTicketExtensions
 from ..wire.messages import ClientHello, NewSessionTicket
 from ..wire.names import PskKeyExchangeMode
+from .notices import TicketReceived
 from .proofs import TicketIssuer, TicketKeeper
 from .resume import SESSION_ID_SIZE, keep_session
-from .script import KeepSession, Peer, TicketReceived
+from .script import KeepSession, Peer
 
 WEEK = 604_800
 """Longest lifetime of a ticket in seconds, RFC 8446 §4.6.1."""

@@ -303,6 +303,8 @@ class Extensions(Codec[B]):
             return make(**values, unknown=tuple(unknown), order=tuple(seen)), end
 
         def write(value: B, out: bytearray) -> None:
+            if may_be_absent and not value.order:
+                return  # older peers may know no extensions at all
             start = len(out)
             out += b"\0\0"
             unknown = dict(value.unknown)

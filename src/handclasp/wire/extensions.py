@@ -75,7 +75,8 @@ class OfferedPsks:
     """RFC 8446 §4.2.11."""
 
     identities: Annotated[tuple[PskIdentity, ...], vector(struct(PskIdentity), 7, U16)]
-    binders: Annotated[tuple[bytes, ...], vector(opaque(32, 255), 33, U16)]
+    binders: Annotated[tuple[bytes, ...], vector(opaque(0, 255), 0, U16)]
+    """By the RFC at least one, of at least 32 bytes: their number and contents are checked with alerts of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,10 @@ class ServerHelloExtensions(ExtensionBlock):
         MaxFragmentLength | None, extension(ExtensionType.MAX_FRAGMENT_LENGTH, code(MaxFragmentLength))
     ] = None
     status_request: Annotated[Empty | None, extension(ExtensionType.STATUS_REQUEST, struct(Empty))] = None
+    supported_groups: Annotated[
+        tuple[NamedGroup, ...] | None, extension(ExtensionType.SUPPORTED_GROUPS, vector(code(NamedGroup), 2, U16))
+    ] = None
+    """No RFC has it here. Some TLS 1.2 servers send it."""
     ec_point_formats: Annotated[bytes | None, extension(ExtensionType.EC_POINT_FORMATS, opaque(1, 255))] = None
     alpn: Annotated[
         tuple[bytes, ...] | None, extension(ExtensionType.APPLICATION_LAYER_PROTOCOL_NEGOTIATION, PROTOCOLS)
