@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint unit interop load docs fuzz exhaustive mutation matrix clean
+.PHONY: demo test lint unit interop load docs fuzz exhaustive mutation matrix bench bench-quick clean
 
 demo: $(VENV)/.core
 	$(BIN)/handclasp demo
@@ -16,8 +16,8 @@ demo: $(VENV)/.core
 test: lint unit
 
 lint: $(VENV)/.test
-	$(BIN)/ruff format --check src tests examples
-	$(BIN)/ruff check src tests examples
+	$(BIN)/ruff format --check src tests examples bench
+	$(BIN)/ruff check src tests examples bench
 	$(BIN)/mypy
 
 unit: $(VENV)/.test
@@ -57,6 +57,13 @@ matrix: $(VENV)/.test
 	cd tests && ../$(BIN)/python -m conformance.matrix
 	$(MAKE) docs
 
+# How fast, beside the other TLS libraries there are for Python; half an hour, or a minute.
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench --json bench.json --plot docs/performance.svg --page docs/performance.md
+
+bench-quick: $(VENV)/.bench
+	$(BIN)/python -m bench --quick
+
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); apt-get update -qq; apt-get install -y -qq python3-venv; $(PYTHON) -m venv $(VENV); }
 
@@ -67,6 +74,10 @@ $(VENV)/.core: pyproject.toml | $(VENV)/bin/pip
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/pip
 	$(BIN)/pip install -q -e '.[test]'
 	touch $@ $(VENV)/.core
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install -q -e '.[bench]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .alerts import Alert
 from .config import ClientAuth, ClientConfig, EarlyData, PadTo, ServerConfig, UnknownNames, UnverifiedClients
 from .connection import ClientConnection, ServerConnection
+from .crypto.spare import SpareKeys
 from .errors import (
     AlertReceived,
     CallbackError,
@@ -39,6 +40,7 @@ from .identity.revocation.finding import Evidence
 from .identity.revocation.policy import Checked, Revocation
 from .identity.revocation.staples import StapleSource
 from .identity.trust import Check, Policy, PresentedChain, Role, TrustStore, VerifiedPeer, Verifier
+from .identity.verdicts import cached
 from .io.blocking import Listener, TLSSocket, connect, listen, wrap
 from .io.stapler import OCSPStapler
 from .keylog import KeyLogFile
@@ -112,6 +114,7 @@ __all__ = [
     "ServerSessions",
     "SignatureScheme",
     "Signer",
+    "SpareKeys",
     "StapleSource",
     "Subject",
     "TLSError",
@@ -125,6 +128,7 @@ __all__ = [
     "UnverifiedClients",
     "VerifiedPeer",
     "Verifier",
+    "cached",
     "connect",
     "fetch",
     "fetch_issuers",

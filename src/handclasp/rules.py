@@ -71,7 +71,8 @@ def printable(text: str | bytes, most: int = MAX_ERROR_TEXT) -> str:
     """Peer-controlled text made safe to show: escaped, on one line, at most `most` characters."""
     if isinstance(text, bytes):
         text = text[: most + 1].decode("latin-1")
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: most + 1])
+    text = text[: most + 1]
+    shown = text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 

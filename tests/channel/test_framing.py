@@ -151,12 +151,23 @@ def test_a_long_stream_leaves_nothing_behind() -> None:
     """Consumed bytes are given back while others wait, not only when all are gone."""
     deframer = Deframer()
     record = _record(23, bytes(1000))
-    deframer.feed(record * 200 + record[:7])
+    deframer.feed(record[:7])
+    deframer.feed(record[7:] + record * 199 + record[:7])
     for _ in range(200):
         assert deframer.next(True) == record
         assert len(deframer._buffer) - len(deframer) <= COMPACT + len(record)
     assert deframer.next(True) is None
     assert len(deframer) == 7
+
+
+def test_what_waits_does_not_hold_what_came_with_it() -> None:
+    """The bytes of one call are cut as they are; none of them stay once only a part of a record is left."""
+    deframer = Deframer()
+    record = _record(23, bytes(1000))
+    deframer.feed(record * 60 + record[:7])
+    while deframer.next(True) is not None:
+        pass
+    assert len(deframer._buffer) == len(deframer) == 7
     assert deframer.take() == record[:7]
     assert deframer.take() == b""
 

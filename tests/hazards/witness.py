@@ -33,7 +33,7 @@ class Watched:
         self._cipher = make(key)
         self._witness = witness
 
-    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
+    def encrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes:
         self._witness.saw(self._key, nonce)
         return self._cipher.encrypt(nonce, data, associated_data)
 

@@ -24,12 +24,16 @@ class Deframer:
     __slots__ = ("_buffer", "_start", "_started")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._start = 0
         self._started = False
 
     def feed(self, data: bytes) -> None:
-        self._buffer += data
+        if self._start == len(self._buffer):
+            self._buffer, self._start = data, 0  # whole records are cut from it as it is
+        else:
+            self._wait()
+            self._buffer += data
 
     def __len__(self) -> int:
         """Bytes held."""
@@ -42,47 +46,46 @@ class Deframer:
 
     def next(self, protected: bool) -> bytes | None:
         """The next record with its header, or None until more bytes come. Raises PeerFault on a wrong header."""
-        start = self._start
-        if len(self._buffer) - start < RECORD_HEADER:
+        buffer, start = self._buffer, self._start
+        if len(buffer) - start < RECORD_HEADER:
+            self._wait()
             return None
-        header = bytes(self._buffer[start : start + RECORD_HEADER])
         if not self._started:
-            _recognise(header)
+            _recognise(bytes(buffer[start : start + RECORD_HEADER]))
             self._started = True
-        length = _check_header(header, protected)
+        if buffer[start] not in _CONTENT_TYPES:
+            raise PeerFault(rules.RECORD_TYPE, f"type {buffer[start]}")
+        if buffer[start + 1] != 3:
+            raise PeerFault(rules.RECORD_VERSION, f"0x{buffer[start + 1 : start + 3].hex()}")
+        length = int.from_bytes(buffer[start + 3 : start + RECORD_HEADER])
+        # application data is always protected: before there are keys it is early data, to be passed over or refused
+        early = buffer[start] == ContentType.APPLICATION_DATA
+        most = MAX_CIPHERTEXT if protected or early else MAX_PLAINTEXT
+        if length > most:
+            raise PeerFault(rules.RECORD_OVERFLOW, f"{length} bytes where at most {most} may come")
         end = start + RECORD_HEADER + length
-        if len(self._buffer) < end:
+        if len(buffer) < end:
+            self._wait()
             return None
-        record = bytes(self._buffer[start:end])
-        if end == len(self._buffer):
-            self._buffer.clear()
-            end = 0
-        elif end > COMPACT:
-            del self._buffer[:end]
+        record = bytes(buffer[start:end])
+        if end == len(buffer):
+            self._buffer, end = b"", 0
+        elif end > COMPACT and isinstance(buffer, bytearray):
+            del buffer[:end]
             end = 0
         self._start = end
         return record
 
+    def _wait(self) -> None:
+        """Move the beginning of a record to where it can grow, and let go of what came before it."""
+        if isinstance(self._buffer, bytes) and self._buffer:
+            self._buffer, self._start = bytearray(self._buffer[self._start :]), 0
+
     def take(self) -> bytes:
         """Give out all that is held, unread: what came behind the end of the connection."""
         rest = bytes(self._buffer[self._start :])
-        self._buffer.clear()
-        self._start = 0
+        self._buffer, self._start = b"", 0
         return rest
-
-
-def _check_header(header: bytes, protected: bool) -> int:
-    """The fragment's length."""
-    if header[0] not in _CONTENT_TYPES:
-        raise PeerFault(rules.RECORD_TYPE, f"type {header[0]}")
-    if header[1] != 3:
-        raise PeerFault(rules.RECORD_VERSION, f"0x{header[1]:02x}{header[2]:02x}")
-    length = int.from_bytes(header[3:5])
-    # application data is always protected: before there are keys it is early data, to be passed over or refused
-    most = MAX_CIPHERTEXT if protected or header[0] == ContentType.APPLICATION_DATA else MAX_PLAINTEXT
-    if length > most:
-        raise PeerFault(rules.RECORD_OVERFLOW, f"{length} bytes where at most {most} may come")
-    return length
 
 
 _FIRST_WORDS: Mapping[bytes, Rule] = {
@@ -114,27 +117,31 @@ _FIRST_WORDS: Mapping[bytes, Rule] = {
 
 def _recognise(header: bytes) -> None:
     """Say what the peer speaks when the first five bytes cannot be a TLS record."""
+    if header[0] in _CONTENT_TYPES and header[1] == 3:
+        return
     for words, rule in _FIRST_WORDS.items():
         if header.startswith(words[:RECORD_HEADER]):
             raise PeerFault(rule, f"its first bytes are {header!r}")
     if header[0] & 0x80 and header[2] == HandshakeType.CLIENT_HELLO:
         raise PeerFault(rules.SPEAKS_SSL2)
-    if header[0] not in _CONTENT_TYPES or header[1] != 3:
-        raise PeerFault(rules.SPEAKS_UNKNOWN, f"its first bytes are {header!r}")
+    raise PeerFault(rules.SPEAKS_UNKNOWN, f"its first bytes are {header!r}")
 
 
 class HandshakeBuffer:
     """Contents of handshake records, given out one whole message at a time."""
 
-    __slots__ = ("_buffer", "_limits", "_start")
+    __slots__ = ("_buffer", "_limits", "_start", "begun")
 
     def __init__(self, limits: Limits) -> None:
         self._buffer = bytearray()
         self._start = 0
         self._limits = limits
+        self.begun = False
+        """Whether anything is held: looked at for each record, so it is an attribute."""
 
     def feed(self, content: bytes) -> None:
         self._buffer += content
+        self.begun = True
 
     def __len__(self) -> int:
         """Bytes held: 0 where the next record may begin under other keys, or be of another type."""
@@ -146,9 +153,9 @@ class HandshakeBuffer:
         Raises PeerFault as soon as a header declares more than we accept: nothing is kept for it.
         """
         start = self._start
-        if len(self) < HEADER_SIZE:
+        if len(self._buffer) - start < HEADER_SIZE:
             return None
-        type_ = HandshakeType(self._buffer[start])
+        type_ = HandshakeType.of(self._buffer[start])
         length = int.from_bytes(self._buffer[start + 1 : start + HEADER_SIZE])
         most = self._most(type_)
         if length > most:
@@ -166,6 +173,7 @@ class HandshakeBuffer:
         message = bytes(self._buffer[start:end])
         if end == len(self._buffer):
             self._buffer.clear()
+            self.begun = False
             end = 0
         elif end > COMPACT:
             del self._buffer[:end]

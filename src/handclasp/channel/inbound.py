@@ -100,6 +100,9 @@ class Inbound:
             if opened is None:
                 continue
             type_, content = opened
+            if type_ is ContentType.APPLICATION_DATA and content and not self.handshake.begun:
+                self._idle = 0
+                return opened
             self._count(type_, content)
             if type_ is ContentType.CHANGE_CIPHER_SPEC:
                 rules.require(record[0] == type_, rules.RECORD_TYPE, f"{type_} inside a protected record")
@@ -116,28 +119,33 @@ class Inbound:
 
     def _open(self, record: bytes) -> tuple[ContentType, bytes] | None:
         """(type, content); None for early data that is passed over."""
-        outer = ContentType(record[0])
         if self.trace:
             self.trace(RecordMoved(Direction.RECEIVED, self.epoch, record))
-        if outer is ContentType.CHANGE_CIPHER_SPEC and (self._opener is None or self._opener.hides_type):
-            return outer, record[RECORD_HEADER:]
+        opener = self._opener
+        if opener is None or (opener.hides_type and record[0] != ContentType.APPLICATION_DATA):
+            return self._open_clear(record)
+        opened = opener.open(record)
+        if opened is not None:
+            self._skippable = None
+            return opened
+        if self._skip(record):
+            return None
+        raise PeerFault(rules.RECORD_MAC)
+
+    def _open_clear(self, record: bytes) -> tuple[ContentType, bytes] | None:
+        """The same of a record without protection: before there are keys, and where it may come in spite of them."""
+        type_, content = ContentType.of(record[0]), record[RECORD_HEADER:]
+        if type_ is ContentType.CHANGE_CIPHER_SPEC:
+            return type_, content
         if self._opener is None:
-            if outer is ContentType.APPLICATION_DATA and self._skip(record):
+            if type_ is ContentType.APPLICATION_DATA and self._skip(record):
                 return None
-            rules.require(outer is not ContentType.APPLICATION_DATA, rules.EARLY_APPLICATION_DATA)
-            return outer, record[RECORD_HEADER:]
-        if self._opener.hides_type and outer is not ContentType.APPLICATION_DATA:
-            # A peer that failed before it had keys says so in the clear; once it has used them, it cannot.
-            early_alert = outer is ContentType.ALERT and not self._opener.used and self.epoch is Epoch.HANDSHAKE
-            rules.require(early_alert and len(record) == RECORD_HEADER + ALERT_SIZE, rules.RECORD_UNPROTECTED)
-            return outer, record[RECORD_HEADER:]
-        opened = self._opener.open(record)
-        if opened is None:
-            if self._skip(record):
-                return None
-            raise PeerFault(rules.RECORD_MAC)
-        self._skippable = None
-        return opened
+            rules.require(type_ is not ContentType.APPLICATION_DATA, rules.EARLY_APPLICATION_DATA)
+            return type_, content
+        # A peer that failed before it had keys says so in the clear; once it has used them, it cannot.
+        early_alert = type_ is ContentType.ALERT and not self._opener.used and self.epoch is Epoch.HANDSHAKE
+        rules.require(early_alert and len(content) == ALERT_SIZE, rules.RECORD_UNPROTECTED)
+        return type_, content
 
     def _skip(self, record: bytes) -> bool:
         if self._skippable is None:

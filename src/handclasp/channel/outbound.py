@@ -37,7 +37,7 @@ class Outbound:
         self._padding = padding
         self._trace = trace
         self._handshake = bytearray()
-        self._records = bytearray()
+        self._records: list[bytes] = []
         self._sealer: Sealer = ClearSealer(first_version)
         self.epoch = Epoch.CLEAR
         self.most_content = MAX_PLAINTEXT
@@ -81,9 +81,10 @@ class Outbound:
         """True when the present key should protect no more records."""
         return self._sealer.spent
 
-    def data(self, content: bytes) -> None:
+    def data(self, content: bytes | memoryview) -> None:
         """Seal one record's worth of application data: at most `most_content` bytes."""
-        self.flush()
+        if self._handshake:
+            self.flush()
         self._seal(ContentType.APPLICATION_DATA, content)
 
     def alert(self, level: AlertLevel, description: Alert) -> None:
@@ -96,8 +97,9 @@ class Outbound:
 
     def take(self) -> bytes:
         """All records made so far."""
-        self.flush()
-        taken = bytes(self._records)
+        if self._handshake:
+            self.flush()
+        taken = b"".join(self._records)
         self._records.clear()
         return taken
 
@@ -108,21 +110,19 @@ class Outbound:
 
     def flush(self) -> None:
         """Seal the messages that are queued."""
-        if not self._handshake:
-            return
         queued = bytes(self._handshake)
         self._handshake.clear()
         for start in range(0, len(queued), self.most_content):
             self._seal(ContentType.HANDSHAKE, queued[start : start + self.most_content])
 
-    def _seal(self, type_: ContentType, content: bytes) -> None:
+    def _seal(self, type_: ContentType, content: bytes | memoryview) -> None:
         padding = 0
         if self._padding is not None and self.secret is not None:
             padding = _checked(self._padding(len(content)), self.most_content - len(content))
         self._put(self._sealer.seal(type_, content, padding))
 
     def _put(self, record: bytes) -> None:
-        self._records += record
+        self._records.append(record)
         if self._trace:
             self._trace(RecordMoved(Direction.SENT, self.epoch, record))
 

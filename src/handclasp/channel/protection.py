@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 from ..crypto.aead import NONCE_SIZE, open_or_none
 from ..crypto.suites import Suite
 from ..limits import RECORD_HEADER, Limits
-from ..rules import PLAINTEXT_OVERFLOW, RECORD_KEY_SPENT, RECORD_ONLY_PADDING, require
+from ..rules import PLAINTEXT_OVERFLOW, RECORD_KEY_SPENT, RECORD_ONLY_PADDING, fail, require
 from ..wire.names import ContentType
 from .prf import WriteKeys
 from .schedule import TrafficSecret
@@ -16,7 +16,7 @@ from .schedule import TrafficSecret
 class Sealer(Protocol):
     """How content becomes a record."""
 
-    def seal(self, type_: ContentType, content: bytes, padding: int) -> bytes:
+    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> bytes:
         """One whole record. `padding` zero bytes are hidden inside, where the record is protected."""
         ...
 
@@ -36,8 +36,8 @@ class ClearSealer:
     def __init__(self, first_version: int = 0x0303) -> None:
         self._version = first_version
 
-    def seal(self, type_: ContentType, content: bytes, padding: int) -> bytes:
-        record = b"%c%b%b%b" % (type_, self._version.to_bytes(2), len(content).to_bytes(2), content)
+    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> bytes:
+        record = b"".join((_BYTES[type_], self._version.to_bytes(2), len(content).to_bytes(2), content))
         self._version = 0x0303
         return record
 
@@ -80,8 +80,8 @@ def opener_for(keys: Keys, limits: Limits, most_inner: int) -> Opener:
     return Opener12(keys, limits, most_inner)
 
 
-class _Counter:
-    """The number of a record under its key: never used twice, and never past what the key can bear."""
+class _Counted:
+    """What counts records under one key: no number is used twice, and none past what the key can bear."""
 
     __slots__ = ("_last", "_worn_at", "number")
 
@@ -103,90 +103,80 @@ class _Counter:
         return self.number >= self._last
 
 
+_TYPES = {type_.value: type_ for type_ in ContentType}
+_BYTES = tuple(bytes((number,)) for number in range(256))
+
 NEVER = 1 << 48
 """More records than a connection lives to see."""
 
 
-class Sealer13:
+class Sealer13(_Counted):
     """TLS 1.3, RFC 8446 §5.2: the type is inside, the number is in the nonce, the header is the additional data."""
 
-    __slots__ = ("_cipher", "_counter", "_iv", "_tag_size")
+    __slots__ = ("_cipher", "_iv", "_tag_size")
 
     def __init__(self, secret: TrafficSecret, limits: Limits) -> None:
+        super().__init__(secret.suite, limits.records_per_key, limits.records_per_key)
         key, iv = secret.keys()
         self._cipher = secret.suite.aead.cipher(key)
         self._tag_size = secret.suite.aead.tag_size
         self._iv = int.from_bytes(iv)
-        self._counter = _Counter(secret.suite, limits.records_per_key, limits.records_per_key)
 
-    @property
-    def spent(self) -> bool:
-        return self._counter.spent
-
-    def seal(self, type_: ContentType, content: bytes, padding: int) -> bytes:
+    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> bytes:
         # The number is taken before it is used: whatever interrupts this, no nonce is used twice.
-        self._counter.number = number = self._counter.number + 1
-        inner = b"%b%c%b" % (content, type_, bytes(padding)) if padding else b"%b%c" % (content, type_)
+        self.number = number = self.number + 1
+        inner = b"".join((content, _BYTES[type_], bytes(padding)))
         header = b"\x17\x03\x03" + (len(inner) + self._tag_size).to_bytes(2)
         return header + self._cipher.encrypt((self._iv ^ number).to_bytes(NONCE_SIZE), inner, header)
 
 
-class Opener13:
+class Opener13(_Counted):
     """The reading end of `Sealer13`."""
 
-    __slots__ = ("_cipher", "_counter", "_iv", "most_inner")
+    __slots__ = ("_cipher", "_iv", "most_inner")
 
     hides_type: ClassVar[bool] = True
 
     def __init__(self, secret: TrafficSecret, limits: Limits, most_inner: int) -> None:
+        super().__init__(secret.suite, limits.records_per_key, limits.records_received_per_key)
         key, iv = secret.keys()
         self._cipher = secret.suite.aead.cipher(key)
         self._iv = int.from_bytes(iv)
-        self._counter = _Counter(secret.suite, limits.records_per_key, limits.records_received_per_key)
         self.most_inner = most_inner
 
-    @property
-    def used(self) -> bool:
-        return self._counter.used
-
-    @property
-    def worn(self) -> bool:
-        return self._counter.worn
-
     def open(self, record: bytes) -> tuple[ContentType, bytes] | None:
+        if self.number >= self._last:
+            fail(RECORD_KEY_SPENT)
         # The additional data is the header as it was received, not as it should have been.
         header, sealed = record[:RECORD_HEADER], record[RECORD_HEADER:]
-        require(not self._counter.spent, RECORD_KEY_SPENT)
-        nonce = (self._iv ^ (self._counter.number + 1)).to_bytes(NONCE_SIZE)
+        nonce = (self._iv ^ (self.number + 1)).to_bytes(NONCE_SIZE)
         inner = open_or_none(self._cipher, nonce, sealed, header)
         if inner is None:
             return None
-        self._counter.number += 1
+        self.number += 1
         content = inner.rstrip(b"\0")
-        require(content, RECORD_ONLY_PADDING)
-        require(len(inner) <= self.most_inner, PLAINTEXT_OVERFLOW, f"{len(inner) - 1} bytes")
-        return ContentType(content[-1]), content[:-1]
+        if not content:
+            fail(RECORD_ONLY_PADDING)
+        if len(inner) > self.most_inner:
+            fail(PLAINTEXT_OVERFLOW, f"{len(inner) - 1} bytes")
+        return _TYPES.get(content[-1]) or ContentType(content[-1]), content[:-1]
 
 
-class Sealer12:
+class Sealer12(_Counted):
     """TLS 1.2, RFC 5246 §6.2.3.3: the type is outside, number, type, version and length are the additional data.
 
     GCM sends half of its nonce with each record (RFC 5288 §3): the record's number, which is never the same twice.
     """
 
-    __slots__ = ("_cipher", "_counter", "_iv")
+    __slots__ = ("_cipher", "_iv")
 
     def __init__(self, keys: WriteKeys, limits: Limits) -> None:
+        super().__init__(keys.suite, limits.records_per_key, limits.records_per_key)
         self._cipher = keys.suite.aead.cipher(keys.key.reveal())
         self._iv = keys.iv.reveal()
-        self._counter = _Counter(keys.suite, limits.records_per_key, limits.records_per_key)
 
-    @property
-    def spent(self) -> bool:
-        return self._counter.spent
-
-    def seal(self, type_: ContentType, content: bytes, padding: int) -> bytes:
-        self._counter.number = number = self._counter.number + 1
+    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> bytes:
+        self.number = number = self.number + 1
         sequence = number.to_bytes(SEQUENCE_SIZE)
         explicit = sequence if len(self._iv) < NONCE_SIZE else b""
         start = b"%c\x03\x03" % type_
@@ -194,43 +184,39 @@ class Sealer12:
         return start + (len(explicit) + len(sealed)).to_bytes(2) + explicit + sealed
 
 
-class Opener12:
+class Opener12(_Counted):
     """The reading end of `Sealer12`."""
 
-    __slots__ = ("_cipher", "_counter", "_iv", "_tag_size", "most_inner")
+    __slots__ = ("_cipher", "_iv", "_tag_size", "most_inner")
 
     hides_type: ClassVar[bool] = False
 
     def __init__(self, keys: WriteKeys, limits: Limits, most_inner: int) -> None:
+        super().__init__(keys.suite, limits.records_per_key, limits.records_received_per_key)
         self._cipher = keys.suite.aead.cipher(keys.key.reveal())
         self._iv = keys.iv.reveal()
         self._tag_size = keys.suite.aead.tag_size
-        self._counter = _Counter(keys.suite, limits.records_per_key, limits.records_received_per_key)
         self.most_inner = most_inner
-
-    @property
-    def used(self) -> bool:
-        return self._counter.used
 
     @property
     def worn(self) -> bool:
         return False  # there is no KeyUpdate to ask for; `spent` ends the connection
 
     def open(self, record: bytes) -> tuple[ContentType, bytes] | None:
-        require(not self._counter.spent, RECORD_KEY_SPENT)
+        require(not self.spent, RECORD_KEY_SPENT)
         explicit = SEQUENCE_SIZE if len(self._iv) < NONCE_SIZE else 0
         start = RECORD_HEADER + explicit
         length = len(record) - start - self._tag_size
         if length < 0:
             return None
-        sequence = (self._counter.number + 1).to_bytes(SEQUENCE_SIZE)
+        sequence = (self.number + 1).to_bytes(SEQUENCE_SIZE)
         nonce = nonce12(self._iv, record[RECORD_HEADER:start] if explicit else sequence)
         content = open_or_none(self._cipher, nonce, record[start:], sequence + record[:3] + length.to_bytes(2))
         if content is None:
             return None
-        self._counter.number += 1
+        self.number += 1
         require(length < self.most_inner, PLAINTEXT_OVERFLOW, f"{length} bytes")
-        return ContentType(record[0]), content
+        return ContentType.of(record[0]), content
 
 
 SEQUENCE_SIZE = 8

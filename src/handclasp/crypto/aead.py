@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20
 class Cipher(Protocol):
     """One key, ready to use."""
 
-    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
+    def encrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes: ...
 
-    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
+    def decrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes: ...
 
 
 class Aead(Enum):
@@ -27,21 +27,14 @@ class Aead(Enum):
     AES_128_CCM = ("AES-128-CCM", 16, 16)
     AES_128_CCM_8 = ("AES-128-CCM-8", 16, 8)
 
-    @property
-    def label(self) -> str:
-        return self.value[0]
-
-    @property
-    def key_size(self) -> int:
-        return self.value[1]
-
-    @property
-    def tag_size(self) -> int:
-        return self.value[2]
+    def __init__(self, label: str, key_size: int, tag_size: int) -> None:
+        self.label = label
+        self.key_size = key_size
+        self.tag_size = tag_size
 
     def cipher(self, key: bytes) -> Cipher:
         """The algorithm under one key of `key_size` bytes."""
-        return _CIPHERS[self](key)
+        return _CIPHERS[self.label](key)
 
     @property
     def fixed_iv_size(self) -> int:
@@ -49,19 +42,19 @@ class Aead(Enum):
         return 12 if self is Aead.CHACHA20_POLY1305 else 4
 
 
+_CIPHERS: dict[str, Callable[[bytes], Cipher]] = {
+    Aead.AES_128_GCM.label: AESGCM,
+    Aead.AES_256_GCM.label: AESGCM,
+    Aead.CHACHA20_POLY1305.label: ChaCha20Poly1305,
+    Aead.AES_128_CCM.label: AESCCM,
+    Aead.AES_128_CCM_8.label: lambda key: AESCCM(key, tag_length=8),
+}
+
 NONCE_SIZE = 12
 """Bytes; the same for every algorithm TLS uses."""
 
-_CIPHERS: dict[Aead, Callable[[bytes], Cipher]] = {
-    Aead.AES_128_GCM: AESGCM,
-    Aead.AES_256_GCM: AESGCM,
-    Aead.CHACHA20_POLY1305: ChaCha20Poly1305,
-    Aead.AES_128_CCM: AESCCM,
-    Aead.AES_128_CCM_8: lambda key: AESCCM(key, tag_length=8),
-}
 
-
-def open_or_none(cipher: Cipher, nonce: bytes, sealed: bytes, associated_data: bytes) -> bytes | None:
+def open_or_none(cipher: Cipher, nonce: bytes, sealed: bytes | memoryview, associated_data: bytes) -> bytes | None:
     """The content, or None where the tag is wrong (or missing): one answer for every way a record can be damaged."""
     try:
         return cipher.decrypt(nonce, sealed, associated_data)

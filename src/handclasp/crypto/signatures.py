@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final, TypeAlias
+from functools import cache
+from typing import Any, Final, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -56,21 +57,32 @@ class KeyKind(Enum):
     MLDSA87 = "ML-DSA-87"
 
 
-def kind_of(public_key: object, *, pss: bool = False) -> KeyKind | None:
+def kind_of(public_key: Any, *, pss: bool = False) -> KeyKind | None:
     """What kind of key this is; None when it is of a kind, or on a curve, that signs nothing in TLS 1.3.
 
     `pss` says that the certificate declares its RSA key as id-RSASSA-PSS: the key object alone cannot tell.
     """
-    if isinstance(public_key, rsa.RSAPublicKey):
+    family = _family(type(public_key))  # type: ignore[arg-type] # classes have a hash
+    if family is rsa.RSAPublicKey:
         return KeyKind.RSA_PSS if pss else KeyKind.RSA
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
+    if family is ec.EllipticCurvePublicKey:
         return _CURVES.get(public_key.curve.name)
-    return next((kind for key_type, kind in _PURE_KINDS if isinstance(public_key, key_type)), None)
+    return None if family is None else _PURE_KINDS.get(family)
 
 
-def rsa_exponent(public_key: object) -> int | None:
+@cache
+def _family(key_type: type) -> type | None:
+    """The library's public name for a class of public keys. Remembered: each look at an abstract class costs 1 µs."""
+    known = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, *_PURE_KINDS)
+    return next((family for family in known if issubclass(key_type, family)), None)
+
+
+def rsa_exponent(public_key: Any) -> int | None:
     """The public exponent of an RSA key; None for another key. Large ones make each verification slow."""
-    return public_key.public_numbers().e if isinstance(public_key, rsa.RSAPublicKey) else None
+    if _family(type(public_key)) is not rsa.RSAPublicKey:  # type: ignore[arg-type] # classes have a hash
+        return None
+    exponent: int = public_key.public_numbers().e
+    return exponent
 
 
 def schemes_for(kind: KeyKind, bits: int) -> tuple[SignatureScheme, ...]:
@@ -147,20 +159,20 @@ def _method(scheme: SignatureScheme, kind: KeyKind, version: TLSVersion) -> _Met
 
 
 def _sign(private_key: PrivateKey, method: _Method, data: bytes) -> bytes:
-    if isinstance(private_key, rsa.RSAPrivateKey):
-        return private_key.sign(data, _padding(method), _hash(method))
     if isinstance(private_key, ec.EllipticCurvePrivateKey):
         return private_key.sign(data, ec.ECDSA(_hash(method)))
+    if isinstance(private_key, rsa.RSAPrivateKey):
+        return private_key.sign(data, _padding(method), _hash(method))
     return private_key.sign(data)
 
 
 def _verify(public_key: PublicKey | None, method: _Method, signature: bytes, data: bytes) -> None:
     if public_key is None:
         raise ValueError("no key")
-    if isinstance(public_key, rsa.RSAPublicKey):
-        public_key.verify(signature, data, _padding(method), _hash(method))
-    elif isinstance(public_key, ec.EllipticCurvePublicKey):
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
         public_key.verify(signature, data, ec.ECDSA(_hash(method)))
+    elif isinstance(public_key, rsa.RSAPublicKey):
+        public_key.verify(signature, data, _padding(method), _hash(method))
     else:
         public_key.verify(signature, data)
 
@@ -197,13 +209,13 @@ def _post_quantum() -> bool:
 
 _CURVES: Final = {"secp256r1": KeyKind.P256, "secp384r1": KeyKind.P384, "secp521r1": KeyKind.P521}
 
-_PURE_KINDS: Final[tuple[tuple[type, KeyKind], ...]] = (
-    (ed25519.Ed25519PublicKey, KeyKind.ED25519),
-    (ed448.Ed448PublicKey, KeyKind.ED448),
-    (mldsa.MLDSA44PublicKey, KeyKind.MLDSA44),
-    (mldsa.MLDSA65PublicKey, KeyKind.MLDSA65),
-    (mldsa.MLDSA87PublicKey, KeyKind.MLDSA87),
-)
+_PURE_KINDS: Final[Mapping[type, KeyKind]] = {
+    ed25519.Ed25519PublicKey: KeyKind.ED25519,
+    ed448.Ed448PublicKey: KeyKind.ED448,
+    mldsa.MLDSA44PublicKey: KeyKind.MLDSA44,
+    mldsa.MLDSA65PublicKey: KeyKind.MLDSA65,
+    mldsa.MLDSA87PublicKey: KeyKind.MLDSA87,
+}
 
 _ML_DSA_ROWS: Final = {
     SignatureScheme.MLDSA65: _Method(KeyKind.MLDSA65),

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from .. import rules
 from ..channel.inbound import ChangeCipherSpecs
-from ..channel.schedule import Early, Handshake, Main, TrafficSecret
+from ..channel.schedule import Early, ExporterSecret, Handshake, Main, TrafficSecret
 from ..config import ClientConfig
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, Suite
@@ -77,7 +77,7 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
     peer.flight_ends()
 
     hashed = transcript.hash()
-    read_secret = open_application_keys(peer, main, hashed)
+    write_secret, read_secret, exporter = open_application_keys(peer, main, hashed)
     if early:
         peer.send(EndOfEarlyData())
         peer.write_with(ours, Epoch.HANDSHAKE)
@@ -85,7 +85,7 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
         await authenticate_client(peer, offer, request)
     peer.send(Finished(ours.finished(transcript.hash())))
     peer.read_with(read_secret, Epoch.APPLICATION)
-    peer.write_with(main.client_traffic(hashed), Epoch.APPLICATION)
+    peer.write_with(write_secret, Epoch.APPLICATION)
     secret, policy = main.resumption(transcript.hash()), client_policy(offer.config)
     kept = resumable(peer, offer.config, suite, secret, policy, identity, None if psk is None else psk.session)
     return Established(
@@ -95,7 +95,7 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
         version=TLSVersion.TLS_1_3,
         suite=suite,
         read_secret=read_secret,
-        exporter=main.exporter(hashed),
+        exporter=exporter,
         keeper=None if kept is None or offer.name is None else TicketKeeper(offer.config, offer.name.text, kept),
         server_certificate=possession.certificate if isinstance(possession, Possession) else None,
     )
@@ -313,13 +313,13 @@ def open_handshake_keys(peer: Peer, handshake: Handshake, hashed: bytes) -> tupl
     return client, server
 
 
-def open_application_keys(peer: Peer, main: Main, hashed: bytes) -> TrafficSecret:
-    """The server's first application secret; both and the exporter's go to the key log."""
-    theirs = main.server_traffic(hashed)
-    peer.log_secret("CLIENT_TRAFFIC_SECRET_0", main.client_traffic(hashed))
-    peer.log_secret("SERVER_TRAFFIC_SECRET_0", theirs)
-    peer.log_secret("EXPORTER_SECRET", main.exporter(hashed).secret.reveal())
-    return theirs
+def open_application_keys(peer: Peer, main: Main, hashed: bytes) -> tuple[TrafficSecret, TrafficSecret, ExporterSecret]:
+    """(the client's first application secret, the server's, the exporter's); all three go to the key log."""
+    client, server, exporter = main.client_traffic(hashed), main.server_traffic(hashed), main.exporter(hashed)
+    peer.log_secret("CLIENT_TRAFFIC_SECRET_0", client)
+    peer.log_secret("SERVER_TRAFFIC_SECRET_0", server)
+    peer.log_secret("EXPORTER_SECRET", exporter.secret.reveal())
+    return client, server, exporter
 
 
 _HELLO_EXTENSIONS = frozenset(
@@ -348,5 +348,7 @@ def check_solicited(
     """RFC 8446 §4.2: a server answers what was offered, in the message where it belongs; `unasked` may come anyway."""
     offered = offer.solicited
     for type_ in block.order:
-        require(type_ in offered or type_ in unasked, rules.EXTENSION_UNSOLICITED, str(type_))
-        require(type_ in belonging, rules.EXTENSION_MISPLACED, str(type_))
+        if type_ not in offered and type_ not in unasked:
+            rules.fail(rules.EXTENSION_UNSOLICITED, str(type_))
+        if type_ not in belonging:
+            rules.fail(rules.EXTENSION_MISPLACED, str(type_))

@@ -151,7 +151,8 @@ def choose_client_credential(
 
 
 def _usable(ours: Sequence[SignatureScheme], credential: Credential) -> tuple[SignatureScheme, ...]:
-    return tuple(scheme for scheme in ours if scheme in credential.schemes12)
+    usable = credential.schemes12
+    return tuple(scheme for scheme in ours if scheme in usable)
 
 
 KEY_CURVES = {

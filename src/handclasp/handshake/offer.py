@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypedDict, TypeVar
 
 from .. import rules
-from ..codes import GREASE, is_grease
+from ..codes import GREASE
 from ..config import ClientConfig
 from ..crypto.groups import CURVE_SHARE_SIZE, KeyPair
 from ..crypto.signatures import CERTIFICATE_ONLY
@@ -60,7 +60,7 @@ class Offer:
     @property
     def solicited(self) -> frozenset[ExtensionType]:
         """The extensions a server may answer: those we offered and mean."""
-        return frozenset(type_ for type_ in self.hello.extensions.order if not is_grease(type_))
+        return frozenset(self.hello.extensions.order).difference(GREASE)
 
     def again(self, request: HelloRetryRequest) -> Offer:
         """The second ClientHello, changed in just what the server asked for. Raises PeerFault."""

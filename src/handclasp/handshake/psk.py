@@ -91,7 +91,8 @@ def with_psks(extensions: ClientHelloExtensions, psks: Sequence[Psk]) -> ClientH
     """The extensions with pre_shared_key as the last; its binders are zeros until `bound`."""
     kept = tuple(type_ for type_ in extensions.order if type_ is not ExtensionType.PRE_SHARED_KEY)
     if not psks:
-        return replace(extensions, pre_shared_key=None, order=kept)
+        held = extensions.pre_shared_key is not None
+        return replace(extensions, pre_shared_key=None, order=kept) if held else extensions
     offered = OfferedPsks(tuple(psk.offered for psk in psks), tuple(bytes(psk.hash.size) for psk in psks))
     return replace(extensions, pre_shared_key=offered, order=(*kept, ExtensionType.PRE_SHARED_KEY))
 

@@ -117,8 +117,8 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     if answer is not None:
         await show_certificate(peer, config, hello, answer)
     peer.send(Finished(ours.finished(transcript.hash())))
-    hashed = transcript.hash()
-    peer.write_with(open_application_keys(peer, main, hashed), Epoch.APPLICATION)
+    read_secret, write_secret, exporter = open_application_keys(peer, main, transcript.hash())
+    peer.write_with(write_secret, Epoch.APPLICATION)
 
     if sooner is not None:
         peer.answers_early = True
@@ -128,7 +128,6 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     covered = transcript.hash()
     agreement = check_finished(await peer.receive(Finished), theirs.finished(covered), covered)
     peer.change_cipher_specs(ChangeCipherSpecs.REFUSE)
-    read_secret = main.client_traffic(hashed)
     peer.read_with(read_secret, Epoch.APPLICATION)
     secret, policy = main.resumption(transcript.hash()), server_policy(config)
     kept = resumable(peer, config, suite, secret, policy, identity, None if psk is None else psk.session)
@@ -139,7 +138,7 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
         version=TLSVersion.TLS_1_3,
         suite=suite,
         read_secret=read_secret,
-        exporter=main.exporter(hashed),
+        exporter=exporter,
         issuer=issuer_of(config, hello, kept),
         server_certificate=None if answer is None else answer.credential.leaf,
     )

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import cryptography.x509 as pyca
 from cryptography.x509.oid import AuthorityInformationAccessOID, PublicKeyAlgorithmOID
@@ -24,6 +24,8 @@ from ..limits import MAX_NAME, Limits
 from ..rules import CERTIFICATE_MALFORMED, CHAIN_TOO_LONG, PeerFault, printable, require
 from ..wire.names import SignatureScheme
 from .pem import CERTIFICATE_LABELS, blocks, encode, is_pem
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
@@ -39,9 +41,6 @@ class Certificate:
     subject: str
     """Distinguished name in the form of RFC 4514, `CN=example.com`; empty when there is none."""
     issuer: str
-    subject_der: bytes
-    """The subject in DER: what certificate_authorities lists (RFC 8446 §4.2.4)."""
-    issuer_der: bytes
     serial: int
     """Never negative."""
     names: tuple[str, ...]
@@ -95,7 +94,7 @@ class Certificate:
     def from_der(cls, der: bytes) -> Certificate:
         """Read a certificate. Raises ValueError, with a short text, for whatever is wrong with it."""
         try:
-            return _read(der)
+            return _quietly(_collect, der)
         except Exception as error:
             reason = printable(str(error), 120) or type(error).__name__
         raise ValueError(reason)
@@ -104,6 +103,16 @@ class Certificate:
     def sha256(self) -> str:
         """The fingerprint: SHA-256 of the DER, in hexadecimal."""
         return hashlib.sha256(self.der).hexdigest()
+
+    @property
+    def subject_der(self) -> bytes:
+        """The subject in DER: what certificate_authorities lists (RFC 8446 §4.2.4). Empty when it cannot be written."""
+        return _name_der(self.x509.subject)
+
+    @property
+    def issuer_der(self) -> bytes:
+        """The issuer in DER."""
+        return _name_der(self.x509.issuer)
 
     @property
     def is_self_issued(self) -> bool:
@@ -199,18 +208,25 @@ def _parse_received(index: int, der: bytes) -> Certificate:
         raise PeerFault(CERTIFICATE_MALFORMED, f"certificate {index}: {error}") from None
 
 
-def _read(der: bytes) -> Certificate:
-    """Everything a `Certificate` holds. Raises whatever the library raises."""
+def load_x509(der: bytes) -> pyca.Certificate:
+    """The library's certificate, of which little is read yet. Raises whatever the library raises."""
+    return _quietly(pyca.load_der_x509_certificate, der)
+
+
+def _quietly(read: Callable[[bytes], T], der: bytes) -> T:
+    """What `read` makes of a certificate. RFC 5280 §4.1.2.2 forbids a serial number of zero, and well-known roots have
+    it: the library warns each time, to nobody's use.
+    """
     if _SERIAL_ZERO not in der[:32]:
-        return _collect(der)
-    # RFC 5280 §4.1.2.2 forbids a serial number of zero, and well-known roots have it: the library warns each time, to
-    # nobody's use. Filters of warnings belong to the process, so only one thread at a time changes them.
+        return read(der)
+    # filters of warnings belong to the process, so only one thread at a time changes them
     with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _collect(der)
+        return read(der)
 
 
 def _collect(der: bytes) -> Certificate:
+    """Everything a `Certificate` holds. Raises whatever the library raises."""
     x509 = pyca.load_der_x509_certificate(der)
     if x509.serial_number < 0:
         raise ValueError("the serial number is negative")
@@ -226,8 +242,6 @@ def _collect(der: bytes) -> Certificate:
         x509=x509,
         subject=printable(x509.subject.rfc4514_string()),
         issuer=printable(x509.issuer.rfc4514_string()),
-        subject_der=x509.subject.public_bytes(),
-        issuer_der=x509.issuer.public_bytes(),
         serial=x509.serial_number,
         names=_names(san) if san else (),
         not_before=x509.not_valid_before_utc,
@@ -301,10 +315,16 @@ def _signature_hash(x509: pyca.Certificate) -> str | None:
     return algorithm.name.replace("-", "_") if algorithm else None
 
 
+def _name_der(name: pyca.Name) -> bytes:
+    """Written anew, which the library may refuse for a name that it has read. Costs 30 µs, so it waits to be asked."""
+    try:
+        return name.public_bytes()
+    except Exception:
+        return b""
+
+
 def _names(san: pyca.SubjectAlternativeName) -> tuple[str, ...]:
-    return tuple(
-        printable(str(name.value), MAX_NAME) for name in san if isinstance(name, pyca.DNSName | pyca.IPAddress)
-    )
+    return tuple(printable(str(name.value), MAX_NAME) for name in san if type(name) in _NAME_TYPES)
 
 
 def _access_urls(access: pyca.AuthorityInformationAccess | None, method: pyca.ObjectIdentifier) -> tuple[str, ...]:
@@ -326,8 +346,7 @@ _E = TypeVar("_E", bound=pyca.ExtensionType)
 
 
 def _extension(extensions: dict[type[pyca.ExtensionType], pyca.ExtensionType], wanted: type[_E]) -> _E | None:
-    value = extensions.get(wanted)
-    return value if isinstance(value, wanted) else None
+    return cast("_E | None", extensions.get(wanted))
 
 
 _RAW_SIZES: Final[dict[KeyKind | None, int]] = {
@@ -337,6 +356,7 @@ _RAW_SIZES: Final[dict[KeyKind | None, int]] = {
     KeyKind.MLDSA65: 1952,
     KeyKind.MLDSA87: 2592,
 }
+_NAME_TYPES: Final = (pyca.DNSName, pyca.IPAddress)
 _MOST_URLS: Final = 4
 _SERIAL_ZERO: Final = bytes.fromhex("a003020102020100")
 """How a certificate of version 3 with the serial number 0 begins, inside its two outer headers (RFC 5280 §4.1)."""

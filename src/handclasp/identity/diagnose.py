@@ -81,9 +81,8 @@ class _Case:
     @classmethod
     def of(cls, presented: PresentedChain, anchors: Anchors, *, web: bool) -> _Case:
         path = [presented.leaf]
-        known = anchors.known
         checks = _MOST_SIGNATURES
-        while path[-1] not in known and len(path) <= len(presented.chain) + 1:
+        while path[-1] not in anchors and len(path) <= len(presented.chain) + 1:
             issuers = [c for c in _named_issuers(path[-1], presented, anchors) if c not in path][:checks]
             checks -= len(issuers)
             # A signature with a broken hash is not verified by the library; its maker is who it names.
@@ -92,7 +91,7 @@ class _Case:
             if issuer is None:
                 break
             path.append(issuer)
-        return cls(presented, anchors, tuple(path), path[-1] in known, web)
+        return cls(presented, anchors, tuple(path), path[-1] in anchors, web)
 
     @property
     def leaf(self) -> Certificate:
@@ -117,7 +116,7 @@ def _named_issuers(child: Certificate, presented: PresentedChain, anchors: Ancho
     """Certificates with the name of the child's issuer: anchors first, then those valid at the time."""
     sent = [c for c in presented.chain[1:] if c.x509.subject == child.x509.issuer]
     sent.sort(key=lambda c: not c.not_before <= presented.at <= c.not_after)
-    found = (*anchors.by_subject.get(child.x509.issuer, ()), *sent)
+    found = (*anchors.named(child.x509.issuer), *sent)
     return [c for c in dict.fromkeys(found) if affordable(c, presented.limits)]
 
 
@@ -142,7 +141,7 @@ def _trust(case: _Case) -> _Problem | None:
             sent[0],
             _ca_facts(case, top),
         )
-    if top.x509.issuer in case.anchors.by_subject:
+    if case.anchors.named(top.x509.issuer):
         return _Problem(
             "unknown-ca",
             f"the {case.owner}'s certificate names a trusted CA as its issuer ({_cn(top.issuer)}), but that CA's key"

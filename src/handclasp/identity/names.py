@@ -75,9 +75,12 @@ def _address(text: str) -> str | None:
     """The address in its shortest form, without brackets and zone; None when the text is none."""
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
+    # A zone ("%eth0") says which of our links to use: no certificate can know it.
+    text = text.partition("%")[0]
+    if ":" not in text and not text[-1:].isdigit():
+        return None  # like every host name; the library would take ten times as long to say so
     try:
-        # A zone ("%eth0") says which of our links to use: no certificate can know it.
-        return str(ipaddress.ip_address(text.partition("%")[0]))
+        return str(ipaddress.ip_address(text))
     except ValueError:
         return None
 

@@ -112,17 +112,19 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
         raise PathRefused("the leaf's RSA key is too short")
     if presented.name is None and presented.role is Role.SERVER:
         raise PathRefused("a server is verified by a name")
-    if leaf in anchors.certificates and leaf.is_self_signed:
+    if leaf in anchors and leaf.is_self_signed:
         return _trusted_itself(presented)
     extras = _worth_trying(presented)
     _check_comparisons(presented, extras, anchors)
-    known = {certificate.x509: certificate for certificate in (*anchors.certificates, *extras, leaf)}
+    sent = {certificate.x509: certificate for certificate in (*extras, leaf)}
     try:
-        path = tuple(known[x509] for x509 in _walk(presented, extras, anchors))
+        walked = _walk(presented, extras, anchors)
+        anchor = anchors.find(walked[-1])
+        path = (*(sent[x509] for x509 in walked[:-1]), anchor) if anchor is not None else ()
     except Exception as error:
         refusal = printable(str(error)) or type(error).__name__
     else:
-        if path[:1] != (leaf,) or path[-1] not in anchors.certificates:
+        if path[:1] != (leaf,):
             raise PathRefused("the path does not lead from the leaf to an anchor")
         if presented.name is not None and not has_name(leaf, presented.name):
             raise PathRefused("the leaf does not have the name")
@@ -162,7 +164,7 @@ def _worth_trying(presented: PresentedChain) -> tuple[Certificate, ...]:
 def _check_comparisons(presented: PresentedChain, extras: Sequence[Certificate], anchors: Anchors) -> None:
     """The library compares each name with each constraint, on each path it tries: both lists are the peer's to fill."""
     issuers = {certificate.x509.issuer for certificate in (presented.leaf, *extras)}
-    above = [anchor for name in issuers for anchor in anchors.by_subject.get(name, ())]
+    above = [anchor for name in issuers for anchor in anchors.named(name)]
     bases = sum(
         len(found.permitted_subtrees or ()) + len(found.excluded_subtrees or ())
         for certificate in (*extras, *above)

@@ -23,9 +23,9 @@ class Block:
     @property
     def der(self) -> bytes:
         """The decoded content. Raises ValueError when it is not base64."""
-        lines = self.text.splitlines()[1:-1]
+        body = self.text[self.text.index(_DASHES, len(_BEGIN)) + len(_DASHES) : self.text.rindex(b"-----END ")]
         try:
-            return base64.b64decode(b"".join(line.strip() for line in lines), validate=True)
+            return base64.b64decode(b"".join(body.split()), validate=True)
         except binascii.Error:
             raise ValueError(f"a PEM block {self.label!r} holds something that is not base64") from None
 

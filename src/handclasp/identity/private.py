@@ -75,7 +75,7 @@ class _Search:
     def climb(self, path: Path) -> Path | None:
         """The first good path from `path` up to an anchor."""
         top = path[-1]
-        if top in self._anchors.known:
+        if top in self._anchors:
             return path
         if len(path) > self._presented.limits.chain_length:
             self._refuse(path, PathRefused("the path is too long", "RFC 5280 §6.1", top))
@@ -109,7 +109,7 @@ class _Search:
         wanted = _authority_key(top)
         sent = [c for c in self._presented.chain[1:] if c.x509.subject == top.x509.issuer]
         sent.sort(key=lambda c: wanted is None or _subject_key(c) != wanted)
-        for issuer in dict.fromkeys((*self._anchors.by_subject.get(top.x509.issuer, ()), *sent)):
+        for issuer in dict.fromkeys((*self._anchors.named(top.x509.issuer), *sent)):
             if not any(c == issuer or _same_entity(c, issuer) for c in path):
                 yield issuer
 
@@ -126,7 +126,7 @@ class _Search:
 
     def check_certificate(self, certificate: Certificate) -> None:
         """What is asked of all of a path, the anchor too. Raises PathRefused."""
-        presented, anchor = self._presented, certificate in self._anchors.known
+        presented, anchor = self._presented, certificate in self._anchors
         wanted = PURPOSES[presented.role].dotted_string
         now = presented.at.replace(microsecond=0)  # the dates have whole seconds, and include their last
         purposes, weak = certificate.purposes, not _strong(certificate)

@@ -7,14 +7,16 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import cryptography.x509 as pyca
 from cryptography.x509.verification import Store
 
+from ..crypto.keys import DER
 from ..errors import ConfigError
-from .certificates import Certificate
+from .certificates import Certificate, load_x509
 from .pem import CERTIFICATE_LABELS, blocks, is_pem
 
 
@@ -77,18 +79,49 @@ class GivenRoots:
 Source: TypeAlias = SystemRoots | FileRoots | PemRoots | GivenRoots
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Anchors:
-    """Trust anchors, read and ready."""
+    """Trust anchors. Those of a system are many, and a path ends at one of them: each is read when somebody looks."""
 
-    certificates: tuple[Certificate, ...]
+    x509: Mapping[pyca.Certificate, None]
+    """In their order."""
     store: Store
     """The same for the library's path verifier."""
-    by_subject: Mapping[pyca.Name, tuple[Certificate, ...]]
-    known: frozenset[Certificate]
-    """The certificates, to look one up."""
     where: str
     """Where they came from, for texts."""
+    _read: dict[pyca.Certificate, Certificate | None] = field(default_factory=dict, repr=False)
+
+    def find(self, x509: pyca.Certificate) -> Certificate | None:
+        """The anchor that this is, if it is one of them and can be read."""
+        if x509 not in self.x509:
+            return None
+        if x509 not in self._read:
+            self._read[x509] = _readable(x509)
+        return self._read[x509]
+
+    @cached_property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """All of them that can be read."""
+        return tuple(read for x509 in self.x509 if (read := self.find(x509)) is not None)
+
+    def named(self, subject: pyca.Name) -> tuple[Certificate, ...]:
+        """Those with this subject."""
+        found = (self.find(x509) for x509 in self._by_subject.get(subject, ()))
+        return tuple(certificate for certificate in found if certificate is not None)
+
+    def __contains__(self, certificate: Certificate) -> bool:
+        return self.find(certificate.x509) is not None
+
+    @cached_property
+    def _by_subject(self) -> Mapping[pyca.Name, tuple[pyca.Certificate, ...]]:
+        found: dict[pyca.Name, tuple[pyca.Certificate, ...]] = {}
+        for x509 in self.x509:
+            try:
+                subject = x509.subject
+            except Exception:
+                continue  # the library raises more than ValueError for names that it cannot read
+            found[subject] = (*found.get(subject, ()), x509)
+        return found
 
 
 def load(sources: tuple[Source, ...]) -> Anchors:
@@ -110,19 +143,22 @@ def load(sources: tuple[Source, ...]) -> Anchors:
 
 def _load(places: tuple[Source, ...]) -> Anchors:
     where = ", ".join(dict.fromkeys(str(place) for place in places))
-    found = dict.fromkeys(certificate for place in places for certificate in _certificates(place))
+    found = dict.fromkeys(x509 for place in places for x509 in _certificates(place))
     if not found:
         raise ConfigError(
             f"there are no trusted roots: looked in {where or ', '.join((*SYSTEM_FILES, *SYSTEM_DIRECTORIES))}",
             code="no-roots",
             remedy="install the ca-certificates package, or set SSL_CERT_FILE, or name a file: TrustStore.from_file(…)",
         )
-    by_subject: dict[pyca.Name, tuple[Certificate, ...]] = {}
-    for certificate in found:
-        subject = certificate.x509.subject
-        by_subject[subject] = (*by_subject.get(subject, ()), certificate)
-    store = Store([certificate.x509 for certificate in found])
-    return Anchors(tuple(found), store, by_subject, frozenset(found), where)
+    return Anchors(found, Store(list(found)), where)
+
+
+def _readable(x509: pyca.Certificate) -> Certificate | None:
+    """One that cannot be read is nobody's anchor: trust only shrinks."""
+    try:
+        return Certificate.from_der(x509.public_bytes(DER))
+    except ValueError:
+        return None
 
 
 def _places(source: Source) -> tuple[Source, ...]:
@@ -138,14 +174,14 @@ def _places(source: Source) -> tuple[Source, ...]:
     return tuple(FileRoots(path) for path in SYSTEM_DIRECTORIES if os.path.isdir(path))
 
 
-def _certificates(place: Source) -> Iterator[Certificate]:
+def _certificates(place: Source) -> Iterator[pyca.Certificate]:
     if isinstance(place, GivenRoots):
-        yield from place.certificates
+        yield from (certificate.x509 for certificate in place.certificates)
     elif isinstance(place, PemRoots):
-        yield from _readable(place.data)
+        yield from _loadable(place.data)
     elif isinstance(place, FileRoots):
         for data in _contents(place.path):
-            yield from _readable(data)
+            yield from _loadable(data)
 
 
 def _contents(path: str) -> Iterator[bytes]:
@@ -165,13 +201,13 @@ def _contents(path: str) -> Iterator[bytes]:
         ) from None
 
 
-def _readable(data: bytes) -> Iterator[Certificate]:
-    """The certificates in PEM or DER that can be read. One that cannot is nobody's anchor: trust only shrinks."""
+def _loadable(data: bytes) -> Iterator[pyca.Certificate]:
+    """The certificates in PEM or DER that look like some."""
     for der in _ders(data):
         try:
-            yield Certificate.from_der(der)
-        except ValueError:
-            continue
+            yield load_x509(der)
+        except Exception:
+            continue  # the library raises more than ValueError, and none of it makes an anchor
 
 
 def _ders(data: bytes) -> Iterator[bytes]:

@@ -417,7 +417,7 @@ def _extension_header(data: bytes, at: int, end: int) -> tuple[ExtensionType, in
     after = at + 4 + int.from_bytes(data[at + 2 : at + 4])
     if after > end:
         raise PeerFault(SHORT)
-    return ExtensionType(int.from_bytes(data[at : at + 2])), at + 4, after
+    return ExtensionType.of(int.from_bytes(data[at : at + 2])), at + 4, after
 
 
 def _read_body(read: Read[Any], data: bytes, at: int, end: int, type_: ExtensionType) -> Any:

@@ -1,0 +1,1 @@
+"""How fast handclasp is, beside the other TLS libraries one can use from Python. `python -m bench --help`."""

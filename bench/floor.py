@@ -1,0 +1,75 @@
+"""The floor: what the primitives of one handshake cost by themselves, called straight in the `cryptography` package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import cryptography.x509 as pyca
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.verification import PolicyBuilder, Store
+
+from .identity import NAME, Identity
+from .peers.base import Group
+
+KEYS = 8
+"""AEAD keys of one handshake in both roles: handshake and application, two directions, two ends."""
+
+FLIGHTS = (900, 52)
+"""Bytes of the protected flights: the server's, then the client's Finished."""
+
+DERIVED = 2 * 18
+"""Outputs of HKDF-Expand: secrets, keys, nonces and Finished keys, in both roles."""
+
+
+def floor(identity: Identity, group: Group) -> Callable[[], object]:
+    """One call does what one handshake cannot do without."""
+    roots = [pyca.load_pem_x509_certificate(identity.root.read_bytes())]
+    leaf = pyca.load_pem_x509_certificate(identity.chain.read_bytes()).public_bytes(Encoding.DER)
+    key: Any = load_pem_private_key(identity.key.read_bytes(), None)
+    store, signed, hashed = Store(roots), bytes(130), ec.ECDSA(hashes.SHA256())
+
+    def agree() -> None:
+        ours, theirs = x25519.X25519PrivateKey.generate(), x25519.X25519PrivateKey.generate()
+        share, answer = ours.public_key().public_bytes_raw(), theirs.public_key().public_bytes_raw()
+        theirs.exchange(x25519.X25519PublicKey.from_public_bytes(share))
+        ours.exchange(x25519.X25519PublicKey.from_public_bytes(answer))
+
+    def encapsulate() -> None:
+        # beside the hybrid, a client sends a share of the plain curve, for servers that know no hybrid
+        x25519.X25519PrivateKey.generate().public_key().public_bytes_raw()
+        private = mlkem.MLKEM768PrivateKey.generate()
+        public = mlkem.MLKEM768PublicKey.from_public_bytes(private.public_key().public_bytes_raw())
+        private.decapsulate(public.encapsulate()[1])
+
+    def authenticate() -> None:
+        signature = key.sign(signed, hashed)
+        certificate = pyca.load_der_x509_certificate(leaf)
+        public: Any = certificate.public_key()
+        builder = PolicyBuilder().store(store).time(datetime.now(UTC))
+        builder.build_server_verifier(pyca.DNSName(NAME)).verify(certificate, [])
+        public.verify(signature, signed, hashed)
+
+    def protect() -> None:
+        for _ in range(DERIVED):
+            HKDFExpand(_SHA256, 32, b"\0\x20\x12tls13 c hs traffic").derive(bytes(32))
+        ciphers = [AESGCM(bytes(16)) for _ in range(KEYS)]
+        for cipher, size in zip(ciphers, FLIGHTS, strict=False):
+            cipher.decrypt(bytes(12), cipher.encrypt(bytes(12), bytes(size), b"header"), b"header")
+
+    def once() -> None:
+        agree()
+        if group is Group.X25519_MLKEM768:
+            encapsulate()
+        authenticate()
+        protect()
+
+    return once
+
+
+_SHA256 = hashes.SHA256()

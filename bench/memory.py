@@ -1,0 +1,96 @@
+"""Workloads without a network: both roles in memory, one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from handclasp import cached
+from handclasp.identity.trust import Verifier
+
+from .contest import Effort, Operation, contest
+from .floor import floor
+from .identity import Identity
+from .peers.base import Case, Group, Library, Pair, Unsupported
+from .peers.ours import Handclasp
+from .profiling import profile
+from .results import Cost, Results
+
+MESSAGES = ((64, "64 B messages", 0.8), (1024, "1 KiB messages", 0.8), (16_384, "16 KiB writes", 1.3))
+
+
+class Remembering(Handclasp):
+    """handclasp with its verdicts remembered."""
+
+    name = "handclasp, verdicts cached"
+
+    def trust(self, identity: Identity) -> Verifier:
+        return cached(identity.trust)
+
+
+def handshakes(libraries: Iterable[Library], identity: Identity, effort: Effort, results: Results) -> None:
+    """Full ones with each key agreement, then resumed ones."""
+    libraries = list(libraries)
+    for group, goals in (
+        (Group.X25519, {"ssl": 1.3}),
+        (Group.X25519_MLKEM768, {"pyOpenSSL": 1.0, "rtls": 0.6}),
+    ):
+        contestants = _able(libraries, identity, Case(group), results)
+        lowest = {"the crypto floor": floor(identity, group)}
+        standings = contest({**contestants, **lowest}, effort)
+        results.add(f"full handshake, {group.value}", standings, {**goals, "the crypto floor": 1 / 1.5})
+    contestants = {Remembering.name: Remembering().handshakes(identity, Case(Group.X25519_MLKEM768))}
+    contestants |= _able(libraries[1:], identity, Case(Group.X25519_MLKEM768), results)
+    results.add("the same, verdicts cached", contest(contestants, effort), {"pyOpenSSL": 1.2})
+    contestants = _able(libraries, identity, Case(resumed=True), results)
+    results.add("resumed handshake, X25519", contest(contestants, effort), {"ssl": 1.5})
+
+
+def messages(libraries: Iterable[Library], identity: Identity, effort: Effort, results: Results) -> None:
+    """Data from the client's application to the server's."""
+    pairs: dict[str, Pair] = {}
+    for library in libraries:
+        for group in Group:
+            try:
+                pairs.setdefault(library.name, library.handshakes(identity, Case(group))())
+            except Unsupported:
+                continue
+    for size, workload, goal in MESSAGES:
+        standings = contest({name: _carrying(pair, bytes(size)) for name, pair in pairs.items()}, effort)
+        goals = {"ssl": goal, **({"rtls": 1.0} if size == MESSAGES[-1][0] else {})}
+        results.add(workload, standings, goals, size)
+
+
+def own_profile(identity: Identity, seconds: float, results: Results) -> None:
+    """Where a full handshake's time goes."""
+    results.profile, results.functions = profile(Handclasp().handshakes(identity, Case()), seconds)
+
+
+def growth(identity: Identity, effort: Effort, connections: int, results: Results) -> None:
+    """What is done before must not make the next handshake dearer, nor a byte."""
+    shake = Handclasp().handshakes(identity, Case())
+    alone = contest({"one": shake}, effort)["one"].seconds.median
+    alive = [shake() for _ in range(connections)]
+    crowded = contest({"one": shake}, effort)["one"].seconds.median
+    results.costs.append(
+        Cost(f"handshake beside {connections} live connections, by one alone", crowded / alone, "x", 1.25)
+    )
+    pair = alive[0]
+    small, large = bytes(65_536), bytes(1 << 20)
+    both = contest({"small": _carrying(pair, small), "large": _carrying(pair, large)}, effort)
+    results.costs.append(
+        Cost("a byte of 1 MiB writes, by one of 64 KiB writes", both["large"].ahead.median / 16, "x", 1.25)
+    )
+
+
+def _able(libraries: Iterable[Library], identity: Identity, case: Case, results: Results) -> dict[str, Operation]:
+    found: dict[str, Operation] = {}
+    for library in libraries:
+        try:
+            found[library.name] = library.handshakes(identity, case)
+        except Unsupported as reason:
+            results.skipped.append(str(reason))
+    return found
+
+
+def _carrying(pair: Pair, data: bytes) -> Operation:
+    return lambda: pair.carry(data)
