@@ -175,6 +175,7 @@ class Connection:
         client may then be someone who replays it (RFC 8446 §4.4.4).
         """
         with _Turn(self):
+            self._require_alive()
             if not self._peer.answers_early:
                 self._require_established()
             self._require_open()

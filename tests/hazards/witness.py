@@ -37,7 +37,7 @@ class Watched:
         self._witness.saw(self._key, nonce)
         return self._cipher.encrypt(nonce, data, associated_data)
 
-    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
+    def decrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes:
         return self._cipher.decrypt(nonce, data, associated_data)
 
 
