@@ -541,11 +541,16 @@ class _Turn:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is not None and not issubclass(kind, Exception):
-                # Between two lines, anywhere: what was half done cannot go on.
-                error = InternalError("the connection was interrupted", alert=Alert.INTERNAL_ERROR)
-                self._connection._poison(error)
+                self._interrupted()
+        except BaseException:
+            self._interrupted()  # while leaving: what was taken may not reach the caller
+            raise
         finally:
             self._connection._lock.release()
+
+    def _interrupted(self) -> None:
+        """Between two lines, anywhere: what was half done cannot go on."""
+        self._connection._poison(InternalError("the connection was interrupted", alert=Alert.INTERNAL_ERROR))
 
 
 class ClientConnection(Connection):
