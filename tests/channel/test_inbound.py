@@ -127,13 +127,18 @@ def test_only_a_whole_alert_may_come_in_the_clear(content: bytes) -> None:
 
 @pytest.mark.attack(38, "alerts in the clear")
 def test_once_keys_were_used_no_alert_comes_in_the_clear() -> None:
+    """In the middle of the client's flight, whose first record was under its keys."""
     stage = Stage()
-    client, server = stage.client(), stage.server(client_auth=ClientAuth(verify=authority().trust, required=False))
+    client = stage.client(credentials=[client_credential()], record_size_limit=16_385)
+    server = stage.server(client_auth=ClientAuth(verify=authority().trust), record_size_limit=64)
     server.receive_data(client.data_to_send())
     client.receive_data(server.data_to_send())
     flight = client.data_to_send()
-    server.receive_data(flight[: 6 + 5 + 9 + 16])  # whatever is cut, the next bytes are tried at a boundary only
-    error = attempt(lambda: server.receive_data(flight[6 + 5 + 9 + 16 :] + record(ContentType.ALERT, b"\2\x28")))
+    first = len(record(ContentType.CHANGE_CIPHER_SPEC, b"\1"))
+    second = first + 5 + int.from_bytes(flight[first + 3 : first + 5])
+    server.receive_data(flight[:second])
+    assert server.waiting_for == ("Certificate",)
+    error = attempt(lambda: server.receive_data(record(ContentType.ALERT, b"\2\x28")))
     assert error is not None
     assert error.rule is rules.RECORD_UNPROTECTED
 

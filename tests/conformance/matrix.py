@@ -1,6 +1,6 @@
 """The tests of the protocol under every Python and `cryptography` we support, and in Python's other modes.
 
-    python -m conformance.matrix       from tests/; `make matrix`; docs/data/versions.json
+    python -m conformance.matrix [3.13 ...]     from tests/; `make matrix`; docs/data/versions.json
 
 Pythons that are not on this machine are left out, and the page does not claim them. Environments go to .venv/matrix.
 """
@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.data import ROOT, keep
+from conformance.data import ROOT, keep, measured
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 CRYPTOGRAPHIES = {"lowest": "cryptography==49.0.0", "newest": "cryptography"}
@@ -47,24 +47,29 @@ RUNS = (
 )
 
 
-def main() -> int:
-    """Returns how many runs failed."""
-    rows: list[list[object]] = []
+def main(pythons: list[str]) -> int:
+    """Returns how many runs failed. `pythons`: those versions alone; all, where it is empty."""
     failed = 0
     for run in RUNS:
         python = _find(run.python)
-        if python is None:
-            print(f"Python {run.python} is not here")
+        if python is None or (pythons and run.python not in pythons):
             continue
         environment = _environment(run, python)
         passed, version = _test(run, environment)
         failed += not passed
         print(f"Python {run.python}, cryptography {version} {run.mode}: {passed or 'FAILED'}", flush=True)
-        rows.append([_version(environment), version, run.mode or "as usual", passed])
-    if not failed:
-        columns = ["Python", "cryptography", "mode", "tests passed, all"]
-        keep("versions", {"title": "Versions", "command": "make matrix", "columns": columns, "rows": rows})
+        _keep(run, [_version(environment), version, run.mode or "as usual", passed])
     return failed
+
+
+def _keep(run: Run, row: list[object]) -> None:
+    """One line for each run: its last result, or none where that was a failure."""
+    lines = measured("versions").get("lines", {})
+    lines[f"{run.python} {run.cryptography} {run.mode}"] = row
+    good = {name: line for name, line in lines.items() if line[-1]}
+    columns = ["Python", "cryptography", "mode", "tests passed, all"]
+    section = {"title": "Versions", "command": "make matrix", "columns": columns, "rows": list(good.values())}
+    keep("versions", {**section, "lines": good})
 
 
 def _find(version: str) -> str | None:
@@ -112,4 +117,4 @@ def _test(run: Run, python: Path) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
