@@ -82,11 +82,12 @@ def _find(version: str) -> str | None:
 
 def _environment(run: Run, python: str) -> Path:
     folder = ROOT / ".venv" / "matrix" / f"{run.python}-{run.cryptography}"
-    own = folder / "bin" / "python"
-    if not own.exists():
+    own, ready = folder / "bin" / "python", folder / "ready"
+    if not ready.exists():
         subprocess.run([python, "-m", "venv", str(folder)], check=True)
         wanted = CRYPTOGRAPHIES[run.cryptography]
         subprocess.run([str(own), "-m", "pip", "install", "-q", "-e", f"{ROOT}[test]", wanted], check=True)
+        ready.touch()
     return own
 
 
