@@ -75,8 +75,8 @@ class OfferedPsks:
     """RFC 8446 §4.2.11."""
 
     identities: Annotated[tuple[PskIdentity, ...], vector(struct(PskIdentity), 7, U16)]
-    binders: Annotated[tuple[bytes, ...], vector(opaque(0, 255), 0, U16)]
-    """By the RFC at least one, of at least 32 bytes: their number and contents are checked with alerts of their own."""
+    binders: Annotated[tuple[bytes, ...], vector(opaque(0, 255), 1, U16)]
+    """By the RFC of at least 32 bytes each: one that is shorter is wrong like any other."""
 
 
 @dataclass(frozen=True, slots=True)

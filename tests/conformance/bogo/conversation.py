@@ -175,7 +175,7 @@ class Conversation:
         if info.version is TLSVersion.TLS_1_3:
             _equal("new session", renewed, not {"-expect-no-session", "-shim-shuts-down"} & options.flags.keys())
         else:
-            due = not info.resumed or "-expect-ticket-renewal" in options
+            due = _extended(pipe.conn) and (not info.resumed or "-expect-ticket-renewal" in options)
             _equal("new session", renewed, "-expect-no-session" not in options and due)
         if renewed and newest is not None and info.version is TLSVersion.TLS_1_3:
             allowed = bool(newest.session.max_early_data)

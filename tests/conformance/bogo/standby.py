@@ -40,6 +40,7 @@ def serve(address: Path) -> None:
         listener.bind(str(address))
         listener.listen(64)
         gc.freeze()
+        print("ready", flush=True)
         while True:
             launcher, _ = listener.accept()
             with launcher:
