@@ -118,7 +118,7 @@ ALERT_LEVEL = Rule("RFC 8446 §6", Alert.ILLEGAL_PARAMETER, "an alert has a leve
 SHORT = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "a field ends before its declared length")
 TRAILING = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "bytes are left over after the last field")
 VECTOR_BOUNDS = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "a vector's length is outside of its bounds")
-EXTENSION_DUPLICATE = Rule("RFC 8446 §4.2", Alert.ILLEGAL_PARAMETER, "an extension appears twice in one block")
+EXTENSION_DUPLICATE = Rule("RFC 8446 §4.2", Alert.DECODE_ERROR, "an extension appears twice in one block")
 EXTENSION_MISPLACED = Rule(
     "RFC 8446 §4.2", Alert.ILLEGAL_PARAMETER, "an extension appears in a message it is not specified for"
 )
