@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -29,13 +30,13 @@ def answering(*answers: bytes, drip: float = 0.0) -> Generator[tuple[str, list[b
                 with suppress(OSError):
                     sock, _ = listening.accept()
                     with sock:
-                        asked.append(sock.recv(65536))
+                        asked.append(_request(sock))
                         for at in range(0, len(answer), 1 if drip else 65536):
                             sock.sendall(answer[at : at + (1 if drip else 65536)])
                             if drip and done.wait(drip):
                                 return
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}", asked
@@ -44,6 +45,20 @@ def answering(*answers: bytes, drip: float = 0.0) -> Generator[tuple[str, list[b
             with suppress(OSError):
                 listening.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+def _request(sock: socket.socket) -> bytes:
+    """One whole request: to close with some of it unread would reset the connection, and the answer be lost."""
+    asked = b""
+    while True:
+        head, ended, body = asked.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        if ended and len(body) >= (int(length[1]) if length else 0):
+            return asked
+        more = sock.recv(65536)
+        if not more:
+            return asked
+        asked += more
 
 
 def test_get_and_post() -> None:

@@ -34,7 +34,7 @@ def test_the_client(
             assert (host, port) == ("example.com", 443)
             return connect("127.0.0.1", listener.address[1], ClientConfig(trust=trust), server_name="example.test")
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         monkeypatch.setattr(handclasp, "connect", near)
         exec(CLIENT, {})
@@ -60,7 +60,7 @@ def test_asyncio(
             config = ClientConfig(trust=trust)
             return await open_connection("127.0.0.1", listener.address[1], config, server_name="example.test")
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         monkeypatch.setattr(handclasp.aio, "open_connection", near)
         exec(ASYNCIO, {})
@@ -86,7 +86,7 @@ def test_the_server(
 
     ready = threading.Event()
     monkeypatch.setattr(handclasp, "listen", anywhere)
-    thread = threading.Thread(target=exec, args=(SERVER, {}))
+    thread = threading.Thread(target=exec, args=(SERVER, {}), daemon=True)
     thread.start()
     assert ready.wait(10)
     port = listeners[0].address[1]

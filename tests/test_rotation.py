@@ -283,7 +283,7 @@ def test_whoever_asks_while_another_reads_is_not_held_up(folder: Folder, monkeyp
 
     monkeypatch.setattr(CredentialFiles, "_load", slowly)
     found: list[list[Certificate]] = []
-    reader = threading.Thread(target=lambda: found.append(leaves(files)))
+    reader = threading.Thread(target=lambda: found.append(leaves(files)), daemon=True)
     reader.start()
     assert reading.wait(10)
     assert leaves(files) == [first]
@@ -332,7 +332,7 @@ def test_handshakes_in_threads_while_the_files_are_replaced(folder: Folder, trus
             except TLSError as error:
                 seen.put(error)
 
-    workers = [threading.Thread(target=shake) for _ in range(4)]
+    workers = [threading.Thread(target=shake, daemon=True) for _ in range(4)]
     for worker in workers:
         worker.start()
     found: list[Certificate | TLSError] = []
@@ -359,7 +359,7 @@ def served(folder: Folder) -> Iterator[tuple[int, CredentialFiles]]:
             with tls, suppress(TLSError, OSError):
                 tls.sendall(b"hello")
 
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     yield listener.address[1], files
     listener.close()

@@ -47,7 +47,7 @@ def answering(converse: Callable[[socket.socket], None]) -> Iterator[int]:
                     pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=accept_all)
+        thread = threading.Thread(target=accept_all, daemon=True)
         thread.start()
         try:
             yield listener.getsockname()[1]

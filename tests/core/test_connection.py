@@ -827,7 +827,7 @@ def test_only_one_thread_at_a_time(client_config: ClientConfig, server_config: S
     hello = client.data_to_send()
     config = server_config.replace(choose=wait)
     server = ServerConnection(config)
-    worker = threading.Thread(target=server.receive_data, args=(hello,))
+    worker = threading.Thread(target=server.receive_data, args=(hello,), daemon=True)
     worker.start()
     assert inside.wait(10)
     with pytest.raises(ConcurrentUseError):

@@ -44,7 +44,7 @@ def test_handshakes_over_loopback(signed: Credential, authority: CertificateAuth
                 with listener.accept() as tls:
                     tls.sendall(b"hello")
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         for _ in range(3):
             client = ClientConfig(trust=authority.trust)

@@ -413,7 +413,7 @@ def test_a_writer_waits_for_another_process(tmp_path: Path) -> None:
     path = tmp_path / "known"
     with open(f"{path}.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        writer = threading.Thread(target=record_one, args=(str(path), "a.test"))
+        writer = threading.Thread(target=record_one, args=(str(path), "a.test"), daemon=True)
         writer.start()
         writer.join(0.3)
         assert writer.is_alive()
@@ -520,7 +520,7 @@ def test_fetching_over_http() -> None:
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
             url = f"http://127.0.0.1:{server.server_port}/middle.crt"

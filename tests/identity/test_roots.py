@@ -64,7 +64,7 @@ def test_what_is_read_is_remembered(bundle: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Certificate, "from_der", counted)
     store = TrustStore.from_file(bundle)
-    threads = [threading.Thread(target=lambda: store.certificates) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: store.certificates, daemon=True) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -52,7 +52,7 @@ def test_a_child_is_not_held_up_by_a_lock_of_the_parents_threads() -> None:
             held.wait()
             over.wait()
 
-    thread = threading.Thread(target=hold)
+    thread = threading.Thread(target=hold, daemon=True)
     thread.start()
     held.wait()
     try:

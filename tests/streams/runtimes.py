@@ -119,11 +119,13 @@ class Blocking:
 
         def loop() -> None:
             for tls in listener:
-                threads.append(threading.Thread(target=self.run, args=(lambda tls=tls: handle(BlockingConn(tls)),)))
+                threads.append(
+                    threading.Thread(target=self.run, args=(lambda tls=tls: handle(BlockingConn(tls)),), daemon=True)
+                )
                 threads[-1].start()
 
         with handclasp.listen(("127.0.0.1", 0), config, timeout=timeout) as listener:
-            acceptor = threading.Thread(target=loop)
+            acceptor = threading.Thread(target=loop, daemon=True)
             acceptor.start()
             try:
                 yield listener.address[1]
@@ -142,7 +144,7 @@ class Blocking:
             except BaseException as error:
                 failed.append(error)
 
-        threads = [threading.Thread(target=run, args=(one,)) for one in work]
+        threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in work]
         for thread in threads:
             thread.start()
         for thread in threads:

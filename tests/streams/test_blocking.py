@@ -48,7 +48,7 @@ def serving(config: ServerConfig, handler: Handler, timeout: float = 10.0) -> It
                 handler(tls)
 
     with handclasp.listen(("127.0.0.1", 0), config, timeout=timeout) as listener:
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         try:
             yield listener
@@ -82,7 +82,7 @@ def test_there_and_back(client_config: ClientConfig, server_config: ServerConfig
     with serving(server_config, echo) as listener, dial(listener, client_config) as tls:
         assert tls.info.version is handclasp.TLSVersion.TLS_1_3
         assert tls.getpeername() == listener.address
-        writer = threading.Thread(target=tls.sendall, args=(message,))
+        writer = threading.Thread(target=tls.sendall, args=(message,), daemon=True)
         writer.start()
         received = bytearray()
         while len(received) < len(message):
@@ -127,14 +127,14 @@ def test_files_over_the_connection(client_config: ClientConfig, server_config: S
 def test_an_existing_socket(client_config: ClientConfig, server_config: ServerConfig) -> None:
     ours, theirs = socket.socketpair()
     server: list[TLSSocket] = []
-    thread = threading.Thread(target=lambda: server.append(handclasp.wrap(theirs, server_config)))
+    thread = threading.Thread(target=lambda: server.append(handclasp.wrap(theirs, server_config)), daemon=True)
     thread.start()
     with handclasp.wrap(ours, client_config, server_name="localhost") as client:
         thread.join(10)
         with server[0] as accepted:
             assert client.export("test") == accepted.export("test")
             assert client.channel_binding("tls-exporter") == accepted.channel_binding("tls-exporter")
-            closer = threading.Thread(target=accepted.close)
+            closer = threading.Thread(target=accepted.close, daemon=True)
             closer.start()
             assert client.recv(10) == b""
             client.close()
@@ -149,7 +149,7 @@ def test_tls_in_tls(client_config: ClientConfig, server_config: ServerConfig) ->
 
     def outer_server() -> None:
         with handclasp.wrap(theirs, server_config) as outer:
-            pump = threading.Thread(target=_copy, args=(outer.recv, inner_theirs.sendall))
+            pump = threading.Thread(target=_copy, args=(outer.recv, inner_theirs.sendall), daemon=True)
             pump.start()
             _copy(inner_theirs.recv, outer.sendall)
             pump.join(10)
@@ -159,14 +159,14 @@ def test_tls_in_tls(client_config: ClientConfig, server_config: ServerConfig) ->
         with handclasp.wrap(inner_ours, server_config) as inner:
             inner.sendall(inner.recv(100))
 
-    threads = [threading.Thread(target=outer_server), threading.Thread(target=inner_server)]
+    threads = [threading.Thread(target=outer_server, daemon=True), threading.Thread(target=inner_server, daemon=True)]
     for thread in threads:
         thread.start()
     near, far = socket.socketpair()
     with handclasp.wrap(ours, client_config, server_name="localhost") as outer:
         relays = [
-            threading.Thread(target=_copy, args=(outer.recv, far.sendall)),
-            threading.Thread(target=_copy, args=(far.recv, outer.sendall)),
+            threading.Thread(target=_copy, args=(outer.recv, far.sendall), daemon=True),
+            threading.Thread(target=_copy, args=(far.recv, outer.sendall), daemon=True),
         ]
         for thread in relays:
             thread.start()
@@ -266,7 +266,7 @@ def test_trickling_bytes_do_not_extend_the_deadline(server_config: ServerConfig)
 
     # a header, then its body byte by byte
     ours.sendall(b"\x16\x03\x01\x3f\xff")
-    thread = threading.Thread(target=trickle)
+    thread = threading.Thread(target=trickle, daemon=True)
     thread.start()
     with pytest.raises(HandshakeTimeout):
         handclasp.wrap(theirs, server_config, timeout=0.4)
@@ -281,7 +281,7 @@ def test_a_server_that_hangs_up(client_config: ClientConfig) -> None:
         def hang_up() -> None:
             listening.accept()[0].close()
 
-        thread = threading.Thread(target=hang_up)
+        thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
         with pytest.raises((TruncatedError, ConnectionError)):
             handclasp.connect("127.0.0.1", listening.getsockname()[1], client_config)
@@ -298,7 +298,7 @@ def test_a_server_that_speaks_something_else(client_config: ClientConfig) -> Non
                 while sock.recv(1000):
                     pass
 
-        thread = threading.Thread(target=greet)
+        thread = threading.Thread(target=greet, daemon=True)
         thread.start()
         with pytest.raises(PeerNotTLS, match="SSH"):
             handclasp.connect("127.0.0.1", listening.getsockname()[1], client_config)
@@ -343,7 +343,7 @@ def test_a_closed_listener_gives_no_connections(server_config: ServerConfig) -> 
 def test_connections_nobody_took_are_closed(client_config: ClientConfig, server_config: ServerConfig) -> None:
     listener = handclasp.listen(("127.0.0.1", 0), server_config)
     with dial(listener, client_config) as tls:
-        closer = threading.Thread(target=listener.close)
+        closer = threading.Thread(target=listener.close, daemon=True)
         closer.start()
         assert tls.recv(1) == b""
         tls.close()

@@ -52,7 +52,7 @@ def test_blocking(client: ClientConfig, server: ServerConfig) -> None:
                     assert tls.recv(100) == b"thanks"
 
         got: list[bytes] = []
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         for early_data in (b"", b"soon", b"soon"):
             with handclasp.connect(

@@ -28,7 +28,7 @@ def beside(work: Callable[[], None]) -> Iterator[None]:
         except BaseException as error:
             failed.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield
@@ -138,8 +138,11 @@ def test_selectors(client_config: ClientConfig, server_config: ServerConfig) -> 
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
 
+    full = threading.Event()
+
     def serve() -> None:
         with handclasp.wrap(theirs, server_config) as far:
+            assert full.wait(10)
             far.sendall(read_exactly(far, len(DATA)))
             assert far.recv(1) == b""
 
@@ -168,6 +171,7 @@ def test_selectors(client_config: ClientConfig, server_config: ServerConfig) -> 
                 with pytest.raises(ConfigError) as caught:
                     near.send(b"something else")
                 assert caught.value.code == "send-other-data"
+                full.set()
                 ready(selector, near)
         assert refused
         back = bytearray()
