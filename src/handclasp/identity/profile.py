@@ -6,6 +6,9 @@ may, and `private` is for those.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Final
+
 import cryptography.x509 as pyca
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -27,8 +30,7 @@ def check_profile(presented: PresentedChain, path: tuple[Certificate, ...]) -> N
         _refuse(certificate, _key_identifiers(certificate, is_anchor=is_anchor, is_leaf=index == 0))
         if not is_anchor and certificate.serial == 0:
             raise PathRefused("a serial number is 0", "RFC 5280 §4.1.2.2", certificate)
-    if path[-1].purposes is not None:
-        raise PathRefused("a root has extKeyUsage", "BR §7.1.2.1.2", path[-1])
+    _refuse(path[-1], _root(path[-1]))
     if presented.role is Role.SERVER:
         _refuse(path[0], _server(path[0]))
 
@@ -50,8 +52,22 @@ def _policies(certificate: Certificate) -> tuple[str, str] | None:
     return None
 
 
+def _root(anchor: Certificate) -> tuple[str, str] | None:
+    """BR §7.1.2.1. Roots from before the BR, which systems trust to this day, may have the forms of then."""
+    if anchor.purposes is not None:
+        return "a root has extKeyUsage", "BR §7.1.2.1.2"
+    if not anchor.is_self_issued or _FIRST_V3 <= anchor.not_before < _FIRST_BR:
+        return None
+    if extension_of(anchor, pyca.SubjectKeyIdentifier) is None:
+        return "a root does not identify its key", "RFC 5280 §4.2.1.2"
+    issuers = extension_of(anchor, pyca.AuthorityKeyIdentifier)
+    if issuers is not None and (issuers.authority_cert_issuer or issuers.authority_cert_serial_number is not None):
+        return "a root names its issuer by name and number", "BR §7.1.2.1.3"
+    return None
+
+
 def _key_identifiers(certificate: Certificate, *, is_anchor: bool, is_leaf: bool) -> tuple[str, str] | None:
-    """RFC 5280 §4.2.1.1 and §4.2.1.2. Some roots of the web have no key identifier, so none is asked of an anchor."""
+    """RFC 5280 §4.2.1.1 and §4.2.1.2; what an anchor has to have, `_root` knows."""
     own = extension_of(certificate, pyca.SubjectKeyIdentifier)
     issuers = extension_of(certificate, pyca.AuthorityKeyIdentifier)
     if issuers is None and not certificate.is_self_issued:
@@ -85,3 +101,9 @@ def _apart(common_name: str, leaf: Certificate) -> bool:
     except ConfigError:
         return False
     return kind == "dns" and not any(isinstance(name, pyca.DNSName) for name in alternative_names(leaf))
+
+
+_FIRST_V3: Final = datetime(1996, 1, 1, tzinfo=UTC)
+"""No certificate of version 3 is older: a root that says so does not tell when it was made."""
+_FIRST_BR: Final = datetime(2012, 7, 1, tzinfo=UTC)
+"""When the first Baseline Requirements took effect."""
