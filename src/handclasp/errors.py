@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from .alerts import Alert
 from .limits import MAX_MESSAGE
-from .rules import Kind, PeerFault, Rule, printable
+from .rules import CHAIN_TOO_LONG, Kind, PeerFault, Rule, printable
 
 if TYPE_CHECKING:
     from .identity.certificates import Certificate
@@ -111,12 +111,20 @@ class CertificateError(HandshakeError):
         self.others: tuple[CertificateError, ...] = ()
         """What other verifiers of a combination said, where all refused."""
         self.facts = dict(facts or {})
-        """What was looked at, in words: asked name, valid names, dates."""
+        """What was looked at, in words: which certificate (`0 of 2, CN=a.test`), asked name, valid names, dates."""
+        if certificate is not None:
+            self.facts.setdefault("certificate", _which(certificate, self.certificate_index, len(peer_chain)))
 
     @property
     def section(self) -> str:
         """Where the broken rule is written; empty when no rule was broken."""
         return self._section or super().section
+
+
+def _which(certificate: Certificate, index: int | None, sent: int) -> str:
+    """The place and the subject of a certificate, for a fact."""
+    place = f"{index} of {sent}" if index is not None else "not sent: one of the roots"
+    return printable(f"{place}, {certificate.subject or 'without a subject'}")
 
 
 class PeerNotTLS(HandshakeError):
@@ -194,8 +202,16 @@ def from_fault(fault: PeerFault, peer_chain: tuple[Certificate, ...] = ()) -> TL
     source = f" [{rule.section}, alert {rule.alert.label}]"
     text = printable(text, MAX_MESSAGE - len(source)) + source
     if rule.kind is Kind.CERTIFICATE:
+        # all of these rules but one speak of the leaf; where a chain could not be read, there is none here
+        leaf = peer_chain[0] if peer_chain and rule is not CHAIN_TOO_LONG else None
         return CertificateError(
-            text, code=rule.name, alert=rule.alert, rule=rule, remedy=rule.remedy, peer_chain=peer_chain
+            text,
+            code=rule.name,
+            alert=rule.alert,
+            rule=rule,
+            remedy=rule.remedy,
+            peer_chain=peer_chain,
+            certificate=leaf,
         )
     return _CLASS_OF[rule.kind](
         text,

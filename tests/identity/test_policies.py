@@ -292,7 +292,8 @@ def test_a_pin_alone_is_the_leaf_s_key() -> None:
     assert verify(known, name=None).chain == CHAIN[:1]
     error = refused(pin(pinned(MIDDLE.certificate)))
     assert (error.code, error.section, error.certificate_index) == ("pin-mismatch", "RFC 7858 §4.2", 0)
-    assert error.facts == {"pins": pinned(CHAIN[0]), "known": pinned(MIDDLE.certificate)}
+    known_and_shown = {"pins": pinned(CHAIN[0]), "known": pinned(MIDDLE.certificate)}
+    assert error.facts == {**known_and_shown, "certificate": "0 of 2, CN=a.test"}
     encrypts = CA.issue("a.test", key_usage=("key_agreement",)).leaf
     assert refused(pin(pinned(encrypts)), encrypts).code == "certificate-key-usage"
 
@@ -548,6 +549,22 @@ def test_a_refusal_has_all_its_facts() -> None:
     missing = refused(CA.trust, LONELY)
     assert missing.facts["issuer_url"] == URL
     assert missing.certificate == LONELY
+
+
+def test_values_of_what_is_not_allowed() -> None:
+    """Which value it was, with the rule's section, for rules whose text could leave it open."""
+    keyless = CA.issue("a.test", key_usage=("key_agreement", "crl_sign")).leaf
+    for policy in (CA.trust, private(CA.certificate), pin(pinned(keyless))):
+        error = refused(policy, keyless)
+        told = f"{error} {error.facts}"
+        assert "keyAgreement, cRLSign" in told
+        assert (error.certificate_index, error.facts["certificate"]) == (0, "0 of 1, CN=a.test")
+        assert error.section in ("RFC 5280 §4.2.1.12", "RFC 8446 §4.4.2.2")
+    no_ca = refused(CA.trust, *CA.intermediate("no CA", ca=False).issue("a.test").chain)
+    assert no_ca.facts["basic_constraints"] == "CA:FALSE"
+    assert no_ca.facts["key_usage"] == "keyCertSign, cRLSign"
+    deep = CA.intermediate("last", path_length=0).intermediate("one too many").issue("a.test").chain
+    assert {"path_length": "0", "below": "1"}.items() <= refused(CA.trust, *deep).facts.items()
 
 
 # --- in a handshake --------------------------------------------------------------------------------------------------

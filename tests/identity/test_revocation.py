@@ -72,9 +72,14 @@ def outcome(policy: Revocation, ca: CertificateAuthority, credential: Credential
     try:
         checked = ask(policy, ca, credential, staple)
     except CertificateError as error:
-        return error.code if error.certificate_index == 0 and error.peer_chain == credential.chain else str(error)
-    assert isinstance(checked, Checked)
-    return checked.evidence.value
+        refusal = error
+    else:
+        assert isinstance(checked, Checked)
+        return checked.evidence.value
+    assert refusal.section.startswith("RFC ")
+    assert (refusal.peer_chain, refusal.verified_chain) == (credential.chain, (*credential.chain, ca.certificate))
+    assert (refusal.certificate_index, refusal.facts["certificate"]) == (0, f"0 of 1, CN={NAME}")
+    return refusal.code
 
 
 # --- asked: mode x situation x outcome -------------------------------------------------------------------------------

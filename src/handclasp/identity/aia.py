@@ -113,6 +113,7 @@ def _as_sent(error: CertificateError, presented: PresentedChain, told: str) -> C
     error.peer_chain = presented.chain
     if error.certificate_index is not None and error.certificate_index >= len(presented.chain):
         error.certificate_index = None
+        error.facts["certificate"] = f"fetched, not sent: {error.certificate.subject if error.certificate else ''}"
     if told:
         error.facts["fetched"] = told
     return error

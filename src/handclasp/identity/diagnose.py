@@ -20,7 +20,7 @@ from ..errors import CertificateError
 from ..rules import printable
 from .certificates import Certificate
 from .constraints import NotComparable, alternative_names, constraints_of, names_of
-from .path import MIN_RSA_BITS, PURPOSES, PathRefused, affordable, has_name, may_sign_certificates
+from .path import MIN_RSA_BITS, PURPOSES, PathRefused, affordable, has_name, key_usages, may_sign_certificates
 from .presented import PresentedChain, Role
 from .roots import Anchors
 
@@ -47,7 +47,7 @@ def diagnose(
         certificate=first.certificate,
         verified_chain=case.path,
         section=first.section,
-        facts={name: printable(value) for name, value in {**facts, **_which(case, first.certificate)}.items()},
+        facts={name: printable(value) for name, value in facts.items()},
     )
 
 
@@ -101,15 +101,6 @@ class _Case:
     def owner(self) -> str:
         """Whose certificate it is."""
         return self.presented.role.value
-
-
-def _which(case: _Case, certificate: Certificate | None) -> dict[str, str]:
-    """Which certificate is at fault, for readers of facts."""
-    if certificate is None:
-        return {}
-    chain = case.presented.chain
-    place = f"{chain.index(certificate)} of {len(chain)}" if certificate in chain else "not sent: one of the roots"
-    return {"certificate": f"{place}, {certificate.subject or 'without a subject'}"}
 
 
 def _named_issuers(child: Certificate, presented: PresentedChain, anchors: Anchors) -> list[Certificate]:
@@ -215,6 +206,10 @@ def _authority(case: _Case) -> _Problem | None:
                 f"{case.owner}: use a certificate from a CA; if this is one, reissue it with basicConstraints CA:TRUE"
                 " and keyUsage keyCertSign",
                 certificate=certificate,
+                facts={
+                    "basic_constraints": f"CA:{str(certificate.is_ca).upper()}",
+                    "key_usage": key_usages(certificate),
+                },
                 section="RFC 5280 §4.2.1.9",
             )
         if certificate.path_length is not None and certificate.path_length < below:
@@ -223,6 +218,7 @@ def _authority(case: _Case) -> _Problem | None:
                 f"{_cn(certificate.subject)} may have {certificate.path_length} CAs below it, and has {below}",
                 "reissue that CA certificate with a longer path length, or issue from a CA above",
                 certificate=certificate,
+                facts={"path_length": str(certificate.path_length), "below": str(below)},
                 section="RFC 5280 §4.2.1.9",
             )
     return None
@@ -413,7 +409,10 @@ def _purpose(case: _Case) -> _Problem | None:
         )
     if not case.leaf.allows_signing:
         return _wrong_purpose(
-            case, case.leaf, "the key usage of this certificate does not allow digital signatures", "keyUsage"
+            case,
+            case.leaf,
+            "the key usage of this certificate does not allow digital signatures",
+            key_usages(case.leaf),
         )
     return None
 
@@ -453,6 +452,7 @@ def _strength(case: _Case) -> _Problem | None:
                 " which can be forged",
                 f"{case.owner}: reissue it with SHA-256",
                 certificate=certificate,
+                facts={"hash": certificate.signature_hash},
                 section="RFC 5280 §4.1.1.2",
             )
         if case.web and not is_leaf and not may_sign_certificates(certificate, case.presented.limits):
@@ -493,6 +493,7 @@ def _form(case: _Case) -> _Problem | None:
                 f"the certificate {_cn(certificate.subject)} {wrong}",
                 f"{case.owner}: reissue it as X.509 version 3",
                 certificate=certificate,
+                facts={"version": certificate.x509.version.name, "serial": f"{certificate.serial:x}"},
                 section="RFC 5280 §4.1.2.1",
             )
     return None

@@ -59,7 +59,7 @@ def check_leaf(certificate: Certificate, limits: Limits) -> None:
     breakable = certificate.key_kind in _RSA and certificate.key_bits < _LEAST_RSA_BITS
     usable = certificate.schemes and affordable(certificate, limits) and not breakable
     require(usable, CERTIFICATE_KEY_TYPE, certificate.key_description)
-    require(certificate.allows_signing, CERTIFICATE_KEY_USAGE)
+    require(certificate.allows_signing, CERTIFICATE_KEY_USAGE, f"it is for {key_usages(certificate)}")
 
 
 def check_size(chain: Sequence[Certificate], limits: Limits) -> None:
@@ -81,6 +81,14 @@ def extension_of(certificate: Certificate, kind: type[E]) -> E | None:
     """An extension's value; None where it is absent."""
     values = (extension.value for extension in certificate.x509.extensions)
     return next((value for value in values if isinstance(value, kind)), None)
+
+
+def key_usages(certificate: Certificate) -> str:
+    """keyUsage in the standard's words (RFC 5280 §4.2.1.3)."""
+    found = extension_of(certificate, pyca.KeyUsage)
+    if found is None:
+        return "anything"
+    return ", ".join(word for word, bit in _USAGES.items() if getattr(found, bit)) or "nothing"
 
 
 def has_name(certificate: Certificate, name: PeerName) -> bool:
@@ -216,6 +224,15 @@ def _purpose_of(wanted: pyca.ObjectIdentifier) -> Callable[[Policy, pyca.Certifi
 
 
 _Usage = pyca.ExtendedKeyUsage
+_USAGES: Final = {
+    "digitalSignature": "digital_signature",
+    "nonRepudiation": "content_commitment",
+    "keyEncipherment": "key_encipherment",
+    "dataEncipherment": "data_encipherment",
+    "keyAgreement": "key_agreement",
+    "keyCertSign": "key_cert_sign",
+    "cRLSign": "crl_sign",
+}
 _RSA: Final = frozenset({KeyKind.RSA, KeyKind.RSA_PSS})
 _ISSUERS: Final = frozenset(
     {KeyKind.P256, KeyKind.P384, KeyKind.P521, KeyKind.MLDSA44, KeyKind.MLDSA65, KeyKind.MLDSA87}

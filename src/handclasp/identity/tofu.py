@@ -176,6 +176,7 @@ def _changed(presented: PresentedChain, name: str, known: Known, pin: str, where
         remedy=f"ask the server's owner; if the key is new, remove this line from {where}: {line}",
         peer_chain=presented.chain,
         certificate=presented.leaf,
+        section="RFC 4251 §4.1",
         facts={"asked": name, "known": known.pin, "pins": pin, "line": line, "looked_in": str(where)},
     )
 

@@ -205,6 +205,7 @@ class _Inquiry:
                     "staple-missing",
                     "the certificate demands that its server staples an OCSP response, and there is none",
                     certificate,
+                    section="RFC 7633 §4.2.3.1",
                     remedy="server: turn OCSP stapling on, and check that it reaches its CA's responder",
                 )
             return None
@@ -217,7 +218,8 @@ class _Inquiry:
                 f"the OCSP response that came with the certificate does not count: {unusable}",
                 certificate,
                 facts={"stapled": str(unusable)},
-                remedy="server: fetch a new OCSP response, or staple none",
+                section="RFC 6960 §3.2",
+                remedy=f"{self._presented.role.value}: fetch a new OCSP response, or staple none",
             ) from None
         return self._judged(found, certificate, "the OCSP response that came with it")
 
@@ -330,7 +332,8 @@ class _Inquiry:
                 **({"reason": found.reason} if found.reason else {}),
                 "said_by": source,
             },
-            remedy="server: use another certificate, with a new key",
+            section="RFC 5280 §6.1.3",
+            remedy=f"{self._presented.role.value}: use another certificate, with a new key",
         )
 
     def _unknown(self, certificate: Certificate, doubts: Sequence[str]) -> CertificateError:
@@ -341,6 +344,7 @@ class _Inquiry:
             certificate,
             alert=Alert.CERTIFICATE_UNKNOWN,
             facts={"tried": reasons},
+            section="RFC 5280 §6.1.3",
             remedy="let this machine reach the CA's servers, give its revocation lists (crls=), or use the mode 'soft'",
         )
 
@@ -352,16 +356,18 @@ class _Inquiry:
         *,
         alert: Alert = Alert.BAD_CERTIFICATE_STATUS_RESPONSE,
         facts: dict[str, str] | None = None,
+        section: str,
         remedy: str,
     ) -> CertificateError:
-        chain = self._presented.chain
         return CertificateError(
             printable(text, _MAX_TEXT),
             code=code,
             alert=alert,
             remedy=remedy,
-            peer_chain=chain,
+            peer_chain=self._presented.chain,
             certificate=certificate,
+            verified_chain=self._verified.chain,
+            section=section,
             facts={name: printable(value) for name, value in (facts or {}).items()},
         )
 
