@@ -30,7 +30,7 @@ from .errors import (
 )
 from .events import Asked, Closed, ConnectionInfo, Data, EarlyDataReceived, HandshakeComplete
 from .fetching import Fetch, fetch
-from .handshake.notices import EarlyDataRejected, KeysExpired, TicketReceived
+from .handshake.notices import EarlyDataRejected, KeysExpired, SessionDeclined, TicketReceived
 from .identity.certificates import Certificate
 from .identity.credentials import Credential, CredentialRequest, CredentialSource, Signer
 from .identity.names import PeerName
@@ -112,6 +112,7 @@ __all__ = [
     "ServerConfig",
     "ServerConnection",
     "ServerSessions",
+    "SessionDeclined",
     "SignatureScheme",
     "Signer",
     "SpareKeys",

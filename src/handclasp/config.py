@@ -230,8 +230,9 @@ class EarlyData:
 
     replay: ReplayStore
     """Who remembers what was taken. There is no default: each machine by itself, or one store for all."""
-    most: int = 16_384
-    """Most early data of one client, in bytes."""
+    most: int = 14_336
+    """Most early data of one client, in bytes. By default one record of it is among what a server passes over that has
+    early data off by now (`limits.skipped_early_data`)."""
     window: timedelta = timedelta(seconds=10)
     """How far the age that the client tells for its session may be off; a replay is refused by it later on."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import CertificateError
-from .handshake.notices import EarlyDataRejected, KeysExpired, TicketReceived
+from .handshake.notices import EarlyDataRejected, KeysExpired, SessionDeclined, TicketReceived
 from .handshake.script import Peer, Question
 from .identity.certificates import Certificate
 from .identity.revocation.finding import Evidence
@@ -57,7 +57,17 @@ class EarlyDataReceived:
     data: bytes
 
 
-Event = HandshakeComplete | Data | Asked | Closed | EarlyDataReceived | EarlyDataRejected | TicketReceived | KeysExpired
+Event = (
+    HandshakeComplete
+    | Data
+    | Asked
+    | Closed
+    | EarlyDataReceived
+    | EarlyDataRejected
+    | TicketReceived
+    | SessionDeclined
+    | KeysExpired
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -48,58 +48,7 @@ from handclasp.lab.pair import Pair, handshake
 from handclasp.trace import Direction, MessageMoved, TraceEvent
 from handclasp.wire.messages import ClientHello, EncryptedExtensions, ServerHello
 from handclasp.wire.names import ExtensionType, HandshakeType, PskKeyExchangeMode
-
-NOW = datetime.now(UTC)
-
-
-@dataclass
-class Now:
-    """A clock that stands still until it is moved."""
-
-    at: datetime = NOW
-
-    def __call__(self) -> datetime:
-        return self.at
-
-    def forward(self, **by: float) -> None:
-        self.at += timedelta(**by)
-
-
-@dataclass
-class Seen:
-    """A replay store of one machine."""
-
-    keys: set[bytes] = field(default_factory=set)
-
-    def claim(self, key: bytes, now: datetime, until: datetime) -> bool:
-        new = key not in self.keys
-        self.keys.add(key)
-        return new
-
-
-@dataclass
-class Machines:
-    """A client and a server that meet again and again."""
-
-    client: ClientConfig
-    server: ServerConfig
-    clock: Now
-
-    def meet(self, name: str = "localhost", early_data: bytes = b"", piece: int | None = None) -> Pair:
-        client = ClientConnection(self.client, name, early_data=early_data)
-        pair = handshake(client, ServerConnection(self.server), piece)
-        assert pair.client.established
-        assert pair.server.established
-        for source, events in ((pair.client, pair.server_events), (pair.server, pair.client_events)):
-            source.send(b"ping")
-            pair.shuttle()
-            assert b"".join(event.data for event in events if isinstance(event, Data)).endswith(b"ping")
-        return pair
-
-    def resumes(self, **options: Any) -> bool:
-        pair = self.meet(**options)
-        assert pair.client.info.resumed == pair.server.info.resumed
-        return pair.client.info.resumed
+from sessions.machines import Machines, Now, Seen
 
 
 @pytest.fixture(params=["tickets", "kept by the server"])
@@ -604,6 +553,26 @@ def test_a_source_that_gives_out_a_key_of_the_other_role_is_refused(trust: Trust
     assert not server.established
 
 
+@pytest.mark.attack(16, "Selfie")
+def test_one_key_for_a_group_knows_who_calls_whom(trust: TrustStore) -> None:
+    """Each machine has the same key in both roles; only who was called can answer."""
+    names = (b"a", b"b", b"c")
+
+    def client(mine: bytes, theirs: bytes) -> ClientConnection:
+        key = ExternalPsk.between(b"group", KEY, client=mine, server=theirs, role="client")
+        return ClientConnection(ClientConfig(trust=trust, psks=[key]), "localhost")
+
+    def server(mine: bytes) -> ServerConnection:
+        others = [name for name in names if name != mine]
+        keys = [ExternalPsk.between(b"group", KEY, client=name, server=mine, role="server") for name in others]
+        return ServerConnection(ServerConfig(psks=keys))
+
+    assert handshake(client(b"a", b"b"), server(b"b")).server.info.psk == b"group"
+    for wrong in (b"a", b"c"):  # its sender, and a third machine
+        with pytest.raises(NegotiationError):
+            server(wrong).receive_data(client(b"a", b"b").data_to_send())
+
+
 @pytest.mark.attack(33, "PSK without key agreement")
 @pytest.mark.filterwarnings("ignore::handclasp.danger.InsecureWarning")
 @pytest.mark.parametrize("allowed", [True, False])
@@ -638,6 +607,8 @@ def test_a_key_agreement_is_preferred_all_the_same(machines: Machines) -> None:
         lambda: ExternalPsk(b"id", b"short", role="client"),
         lambda: ExternalPsk(b"id", KEY, role="both"),
         lambda: ExternalPsk(b"id", KEY, role="client", context=bytes(20_000)),
+        lambda: ExternalPsk.between(b"id", KEY, client=b"a", server=b"a", role="client"),
+        lambda: ExternalPsk.between(b"id", KEY, client=b"", server=b"a", role="client"),
         lambda: ServerConfig(psks=[b"key"]),  # type: ignore[list-item]
         lambda: ServerConfig(),
         lambda: EarlyData(replay=Seen(), most=0),

@@ -344,7 +344,7 @@ class Noting(Peer):
     def take_early_data(self, most: int) -> None:
         self.said.append("early data may come")
 
-    def skip_early_data(self) -> None:
+    def skip_early_data(self, allowed: int) -> None:
         self.said.append("early data is passed over")
 
     def send_change_cipher_spec(self) -> None:
@@ -514,7 +514,7 @@ def machines() -> list[Machine]:
 
 def _session(suite: CipherSuite) -> Session:
     """A session of these machines, with nothing in it that a full handshake would not have."""
-    policy = client_policy(ClientConfig(trust=authority().trust))
+    policy = client_policy(ClientConfig(trust=authority().trust), asked=False)
     now = datetime.now(UTC) - timedelta(seconds=1)
     return Session(
         version=SUITES[suite].version,

@@ -70,7 +70,7 @@ def test_the_name_longest_unused_makes_room(clock: FakeClock) -> None:
     assert sessions.take("a") is not None
 
 
-def test_what_is_over_is_neither_kept_nor_given(clock: FakeClock) -> None:
+def test_what_is_over_is_not_kept_and_of_what_is_over_by_now_one_is_told_of(clock: FakeClock) -> None:
     sessions = ClientSessions(clock=clock)
     for expires in (START - HOUR, START):
         sessions.put("a", client_session(expires=expires))
@@ -80,10 +80,14 @@ def test_what_is_over_is_neither_kept_nor_given(clock: FakeClock) -> None:
     sessions.put("a", newer)
     clock.now += HOUR
     assert sessions.take("a") is older
-    sessions.put("a", client_session(expires=clock.now + HOUR))
+    for _ in range(3):
+        sessions.put("a", client_session(expires=clock.now + HOUR))
     clock.now += HOUR
-    assert sessions.take("a") is None
+    last = sessions.take("a")
+    assert last is not None
+    assert "expired" in last.session.outdated(clock.now, 24 * HOUR)
     assert len(sessions) == 0
+    assert sessions.take("a") is None
 
 
 def test_each_is_taken_by_one_thread(clock: FakeClock) -> None:

@@ -147,7 +147,7 @@ def _client(trace: Trace) -> Connection:
     if trace.name == RESUMED:
         offered = hello.extensions.pre_shared_key
         assert offered is not None
-        session = _session(trace, client_policy(config))
+        session = _session(trace, client_policy(config, asked=False))
         psks = (Psk(offered.identities[0], session.secret, Hash.SHA256, RESUMPTION, session),)
         early_data = next(r.payload for r in trace.records if r.epoch == "early")
     offer = ReplayedOffer(config, peer_name("server"), hello, pairs, psks=psks, early_data=early_data)
@@ -191,7 +191,7 @@ def _resuming(trace: Trace) -> dict[str, Any]:
     hello = _hellos(trace)[0].extensions.pre_shared_key
     assert hello is not None
     session = replace(known, verified_chain=(), age_add=hello.identities[0].obfuscated_ticket_age)
-    return {"tickets": RecordedTickets(session), "early_data": EarlyData(replay=ReplayGuard())}
+    return {"tickets": RecordedTickets(session), "early_data": EarlyData(replay=ReplayGuard(clock=lambda: NOW))}
 
 
 def _ordered(make: Callable[..., ServerHello], trace: Trace, *arguments: Any) -> ServerHello:

@@ -86,9 +86,12 @@ class Inbound:
         self._worn_told = True
         return True
 
-    def skip_early_data(self) -> None:
-        """The client sends 0-RTT data that we declined: let it pass, within the limit (RFC 8446 §4.2.10)."""
-        self._skippable = self._limits.skipped_early_data
+    def skip_early_data(self, allowed: int = 0) -> None:
+        """The client sends 0-RTT data that we declined: let it pass, within the limit (RFC 8446 §4.2.10).
+
+        What our tickets have `allowed`, in bytes, passes in any case: twice as much, because records add to it.
+        """
+        self._skippable = max(self._limits.skipped_early_data, 2 * allowed)
 
     def next(self) -> tuple[ContentType, bytes] | None:
         """The next record's content, or None until more bytes come. Handshake content goes to `handshake` by itself.

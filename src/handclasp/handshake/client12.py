@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 
 from .. import rules
 from ..channel.inbound import ChangeCipherSpecs
@@ -37,7 +39,7 @@ from .client13 import accept_protocol, check_solicited, limit_records
 from .negotiate import KEY_CURVES, Answer, picked, schemes12
 from .offer import Offer
 from .proofs import Established, Possession, check_finished
-from .resume import client_policy, keep_session, remember12, remembered
+from .resume import client_policy, keep_session, not_resumed, remember12, remembered
 from .script import Peer, Sign
 
 
@@ -48,6 +50,8 @@ async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:
     suite = accept_hello(peer, offer, hello)
     if offer.session is not None and resumes(offer, hello):
         return await resume(peer, offer, hello, suite, offer.session)
+    if offer.held is not None:
+        not_resumed(peer)
     message = await peer.receive(Certificate12)
     require(message.certificate_list, rules.CERTIFICATE_EMPTY)
     leaf = present(peer, config, message.certificate_list)
@@ -75,10 +79,11 @@ async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:
     finished = master.client_finished(transcript.hash())
     send_change(peer, ours, finished)
 
-    ticket = await receive_ticket(peer, hello)
+    ticket, hint = await receive_ticket(peer, hello)
     covered = await receive_change(peer, theirs)
     agreement = check_finished(await peer.receive(Finished), master.server_finished(covered), covered)
-    await remember(peer, offer, hello, remember12(config, master, client_policy(config), peer, identity), ticket)
+    policy = client_policy(config, asked=request is not None)
+    await remember(peer, offer, hello, remember12(config, master, policy, peer, identity), ticket, hint)
     return Established(
         identity=identity,
         possession=possession or Possession(leaf, None),
@@ -163,14 +168,14 @@ async def resume(peer: Peer, offer: Offer, hello: ServerHello, suite: Suite, hel
     master = MasterSecret(suite, session.secret, peer.client_random, hello.random, session.extended)
     peer.log_secret("CLIENT_RANDOM", master.secret.reveal())
     ours, theirs = master.write_keys()
-    ticket = await receive_ticket(peer, hello)
+    ticket, hint = await receive_ticket(peer, hello)
     covered = await receive_change(peer, theirs)
     expected = master.server_finished(covered)
     agreement = check_finished(await peer.receive(Finished), expected, covered)
     peer.flight_ends()
     send_change(peer, ours, master.client_finished(transcript.hash()))
     identity, possession = remembered(peer, session)
-    await remember(peer, offer, hello, session, ticket or held.ticket)
+    await remember(peer, offer, hello, session, ticket or held.ticket, hint)
     return Established(
         identity=identity,
         possession=possession,
@@ -183,11 +188,14 @@ async def resume(peer: Peer, offer: Offer, hello: ServerHello, suite: Suite, hel
     )
 
 
-async def receive_ticket(peer: Peer, hello: ServerHello) -> bytes:
-    """A ticket, where the ServerHello announces one (RFC 5077 §3.3); it may be empty."""
+async def receive_ticket(peer: Peer, hello: ServerHello) -> tuple[bytes, int]:
+    """A ticket, where the ServerHello announces one (RFC 5077 §3.3), which may be empty; and how many seconds it is
+    good for, 0 where the server does not say.
+    """
     if hello.extensions.session_ticket is None:
-        return b""
-    return (await peer.receive(NewSessionTicket12)).ticket
+        return b"", 0
+    message = await peer.receive(NewSessionTicket12)
+    return message.ticket, message.ticket_lifetime_hint
 
 
 def send_change(peer: Peer, ours: WriteKeys, verify_data: bytes) -> None:
@@ -206,10 +214,18 @@ async def receive_change(peer: Peer, theirs: WriteKeys) -> bytes:
     return peer.transcript.hash()
 
 
-async def remember(peer: Peer, offer: Offer, hello: ServerHello, session: Session | None, ticket: bytes) -> None:
-    """Keep the session for the next time, where there is something to show for it."""
+async def remember(
+    peer: Peer, offer: Offer, hello: ServerHello, session: Session | None, ticket: bytes, hint: int
+) -> None:
+    """Keep the session for the next time, where there is something to show for it, and no longer than the server's
+    hint of so many seconds (RFC 5077 §5.6); 0 is none.
+    """
     name, session_id = offer.name, hello.legacy_session_id_echo
     if session is not None and name is not None and (ticket or session_id):
+        if hint:
+            longest, hinted = offer.config.session_lifetime, timedelta(seconds=hint)
+            expires = min(session.authenticated + longest, offer.config.clock() + hinted)
+            session = replace(session, expires=expires)
         held = ClientSession(session, b"" if ticket else session_id, ticket)
         await keep_session(peer, offer.config, name.text, held)
 

@@ -44,7 +44,7 @@ from .proofs import (
     signed_content,
 )
 from .psk import Proofs, Psk, bound, proofs_of
-from .resume import client_policy, resumable
+from .resume import client_policy, not_resumed, resumable
 from .script import Peer, Sign
 
 
@@ -55,6 +55,8 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
     if isinstance(hello, HelloRetryRequest):
         offer, hello = await retry(peer, offer, suite, hello)
     psk = accept_psk(offer, suite, hello)
+    if offer.held is not None and (psk is None or psk.session is None):
+        not_resumed(peer)
     shared = accept_share(peer, offer, hello, psk)
     handshake = Early.start(suite, None if psk is None else psk.secret).agree(shared)
     hashed = transcript.hash()
@@ -86,8 +88,9 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
     peer.send(Finished(ours.finished(transcript.hash())))
     peer.read_with(read_secret, Epoch.APPLICATION)
     peer.write_with(write_secret, Epoch.APPLICATION)
-    secret, policy = main.resumption(transcript.hash()), client_policy(offer.config)
-    kept = resumable(peer, offer.config, suite, secret, policy, identity, None if psk is None else psk.session)
+    session = None if psk is None else psk.session
+    policy = session.policy if session is not None else client_policy(offer.config, asked=request is not None)
+    kept = resumable(peer, offer.config, suite, main.resumption(transcript.hash()), policy, identity, session)
     return Established(
         identity=identity,
         possession=possession,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ..channel.schedule import TrafficSecret
 from ..config import EarlyData, ServerConfig
 from ..crypto.hashing import Hash
 from ..crypto.suites import Suite
+from ..sessions.clock import milliseconds
 from ..sessions.session import Session
 from ..trace import Epoch, Subject
 from ..wire.extensions import OfferedPsks
@@ -42,6 +43,9 @@ async def _against(
         return "its session does not allow any"
     if session.suite != suite.code:
         return f"its session is of {session.suite}"
+    since = getattr(early.replay, "since", None)
+    if isinstance(since, datetime) and milliseconds(session.created) < milliseconds(since):
+        return "its session is older than the replay store, which may have missed something"
     now = config.clock()
     told = timedelta(milliseconds=(offered.identities[0].obfuscated_ticket_age - session.age_add) % (1 << 32))
     late = (now - session.created) - told
@@ -53,6 +57,16 @@ async def _against(
     replay = early.replay
     first = await peer.ask(ClaimEarlyData(replay, lambda: replay.claim(key, now, until), (bool,)))
     return "" if first else "its hello was seen before, or nobody can say"
+
+
+def most_early_data(config: ServerConfig) -> int:
+    """How much early data our tickets allow, in bytes."""
+    return 0 if config.early_data is None else config.early_data.most
+
+
+def skip_early_data(peer: Peer, config: ServerConfig) -> None:
+    """What is declined comes all the same: as much as we allow passes."""
+    peer.skip_early_data(most_early_data(config))
 
 
 def read_early_data(peer: Peer, session: Session, secret: TrafficSecret) -> None:

@@ -15,6 +15,14 @@ class TicketReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionDeclined:
+    """A session was at hand and is not resumed: expired, forgotten, or made under other demands. The handshake is a
+    full one by itself."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class EarlyDataRejected:
     """A client's early data was not sent, or did not arrive: it may be sent again as data, where that is right."""
 
@@ -29,5 +37,5 @@ class KeysExpired:
     renewed: bool
 
 
-Notice = TicketReceived | EarlyDataRejected | KeysExpired
+Notice = TicketReceived | SessionDeclined | EarlyDataRejected | KeysExpired
 """What an application hears of as an event."""

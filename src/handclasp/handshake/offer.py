@@ -40,8 +40,8 @@ class Offer:
     hello: ClientHello
     key_pairs: tuple[KeyPair, ...]
     retried: bool = False
-    session: ClientSession | None = None
-    """The TLS 1.2 session we ask to resume."""
+    held: ClientSession | None = None
+    """The session we ask to resume, of whichever version."""
     psks: tuple[Psk, ...] = ()
     """The keys we ask to use: of a TLS 1.3 session, and those known beforehand."""
     early_data: bytes = field(default=b"", repr=False)
@@ -50,6 +50,11 @@ class Offer:
     def key_pair(self, group: NamedGroup) -> KeyPair | None:
         """Our key pair for a group we sent a share of."""
         return next((pair for pair in self.key_pairs if pair.group == group), None)
+
+    @property
+    def session(self) -> ClientSession | None:
+        """The same, if it is one of TLS 1.2."""
+        return self.held if self.held is not None and self.held.session.version is TLSVersion.TLS_1_2 else None
 
     @property
     def server_name(self) -> str | None:
@@ -107,7 +112,7 @@ def make_offer(
         legacy_compression_methods=b"\0",
         extensions=blocks,
     )
-    return Offer(config, name, hello, key_pairs, session=session, psks=psks, early_data=early_data)
+    return Offer(config, name, hello, key_pairs, held=held, psks=psks, early_data=early_data)
 
 
 def _session_id(config: ClientConfig, session: ClientSession | None) -> bytes:

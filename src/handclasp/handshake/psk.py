@@ -24,7 +24,7 @@ from ..wire.extensions import ClientHelloExtensions, OfferedPsks, PskIdentity
 from ..wire.messages import ClientHello
 from ..wire.names import CipherSuite, ExtensionType, PskKeyExchangeMode, TLSVersion
 from .proofs import Anonymous, Identity, Possession, SharedKey
-from .resume import against_accepting, recall, remembered
+from .resume import UNKNOWN, against_accepting, decline, recall, remembered
 from .script import FindPsk, Peer
 
 RESUMPTION = b"res binder"
@@ -172,7 +172,7 @@ async def accept_psk(
     offered = hello.extensions.pre_shared_key
     if offered is None:
         return None
-    now = config.clock()
+    now, declined = config.clock(), UNKNOWN
     for index, identity in enumerate(offered.identities[: config.limits.psk_identities]):
         source = await _find(peer, config, identity.identity, suite.hash, now)
         if source is None:
@@ -182,7 +182,7 @@ async def accept_psk(
             if not against and SUITES[source.suite].hash is not suite.hash:
                 against = f"the session's cipher suite {source.suite} has another hash than {suite.code}"
             if against:
-                peer.note(Subject.SESSION_DECLINED, True, against)
+                declined = against
                 continue
             secret, label = source.secret, RESUMPTION
         else:
@@ -192,6 +192,7 @@ async def accept_psk(
         covered = peer.transcript.hash_without(suite.hash, binders_size(offered))
         require(same(early.binder(label, covered), binder), rules.PSK_BINDER)
         return Accepted(index, early, source)
+    decline(peer, declined)
     return None
 
 

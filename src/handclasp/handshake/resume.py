@@ -25,15 +25,30 @@ from ..trace import Subject
 from ..wire.messages import ClientHello
 from ..wire.names import CipherSuite, TLSVersion
 from .negotiate import choose_protocol
+from .notices import SessionDeclined
 from .proofs import Anonymous, Identity, Possession, SharedKey
 from .script import FindSession, KeepSession, Peer
 
 FOUND = (Session, NoneType)
 
 
-def client_policy(config: ClientConfig) -> bytes | None:
-    """What a client demands of its server, as a fingerprint; None where its verifier has none: nothing is kept then."""
-    return _fingerprint(b"client", config.trust, Revocation.of(config.revocation))
+def client_policy(config: ClientConfig, *, asked: bool) -> bytes | None:
+    """What a client demands of its server, as a fingerprint; None where its verifier has none: nothing is kept then.
+
+    `asked`: the server asked who we are. Its session goes on with whom we said then, so it is bound to our credentials
+    too; where a function chooses among them, that function has to have a `fingerprint`.
+    """
+    ours = _credentials_of(config) if asked else b"not asked"
+    policy = _fingerprint(b"client", config.trust, Revocation.of(config.revocation))
+    return None if policy is None or ours is None else hashlib.sha256(policy + ours).digest()
+
+
+def _credentials_of(config: ClientConfig) -> bytes | None:
+    """What tells a client's credentials from others."""
+    if callable(config.credentials):
+        told = getattr(config.credentials, "fingerprint", None)
+        return told if isinstance(told, bytes) else None
+    return b"".join(hashlib.sha256(credential.leaf.der).digest() for credential in config.listed_credentials)
 
 
 def server_policy(config: ServerConfig) -> bytes | None:
@@ -66,7 +81,7 @@ async def session_to_offer(peer: Peer, config: ClientConfig, name: PeerName | No
         return None
     against = _against_offering(held.session, config)
     if against:
-        peer.note(Subject.SESSION_DECLINED, True, against)
+        decline(peer, against)
         return None
     return held
 
@@ -77,11 +92,16 @@ def _against_offering(session: Session, config: ClientConfig) -> str:
         return f"the session is of {session.version}, which is off"
     if not _suite_fits(session, config.cipher_suites):
         return f"the session's cipher suite {session.suite} is off"
-    if session.policy != client_policy(config):
-        return "the session was made under another trust policy"
+    if session.policy not in (client_policy(config, asked=False), client_policy(config, asked=True)):
+        return "the session was made under another trust policy, or with other credentials of ours"
     if session.alpn not in (config.alpn or ("",)):
         return f"the session is for the protocol {session.alpn or '(none)'}"
     return session.outdated(config.clock(), config.session_lifetime)
+
+
+def not_resumed(peer: Peer) -> None:
+    """We offered a session, and the server shakes hands in full."""
+    decline(peer, "the server did not take the session: it has forgotten it, or declines")
 
 
 async def keep_session(peer: Peer, config: ClientConfig, name: str, held: ClientSession) -> None:
@@ -105,6 +125,9 @@ async def session_to_accept(
     elif session_id and sessions is not None:
         session = await peer.ask(FindSession(sessions, lambda: sessions.get(session_id), FOUND))
     if session is None:
+        # an id alone may be there just to look like TLS 1.2 (RFC 8446 §D.4)
+        if ticket or (session_id and hello.extensions.supported_versions is None):
+            decline(peer, UNKNOWN)
         return None
     # a client that has forgotten the extended master secret is either broken or attacked (RFC 7627 §5.3)
     require(not session.extended or hello.extensions.extended_master_secret is not None, rules.RESUMED_MASTER_SECRET)
@@ -112,7 +135,10 @@ async def session_to_accept(
     against = against_accepting(
         session, config, hello, TLSVersion.TLS_1_2, name, protocol.value if protocol else None, now
     )
-    return None if _declined(peer, against) else session
+    if against:
+        decline(peer, against)
+        return None
+    return session
 
 
 async def recall(peer: Peer, config: ServerConfig, identity: bytes, now: datetime) -> Session | None:
@@ -157,10 +183,13 @@ def _suite_fits(session: Session, suites: Sequence[CipherSuite]) -> bool:
     return any(SUITES[suite].hash is known.hash for suite in suites if suite in NEWEST)
 
 
-def _declined(peer: Peer, against: str) -> bool:
-    if against:
-        peer.note(Subject.SESSION_DECLINED, True, against)
-    return bool(against)
+def decline(peer: Peer, why: str) -> None:
+    """The handshake is a full one although there was a session: note it, and tell the application."""
+    peer.note(Subject.SESSION_DECLINED, True, why)
+    peer.tell(SessionDeclined(why))
+
+
+UNKNOWN = "the session is not known here: forgotten, or never ours"
 
 
 # --- what is remembered -----------------------------------------------------------------------------------------------

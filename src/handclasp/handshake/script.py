@@ -447,9 +447,9 @@ class Peer:
         """At most this many bytes of early data may come under the present keys."""
         self._inbound.early_data_left = most
 
-    def skip_early_data(self) -> None:
-        """The client's 0-RTT data is declined: pass over it."""
-        self._inbound.skip_early_data()
+    def skip_early_data(self, allowed: int) -> None:
+        """The client's 0-RTT data is declined: pass over it. Our tickets may have allowed so many bytes of it."""
+        self._inbound.skip_early_data(allowed)
 
     def limit_records(self, *, sent: int | None = None, received: int | None = None) -> None:
         """Agreed record sizes, in bytes: most content and padding we send; most content, padding and type we take."""

@@ -39,7 +39,7 @@ from ..wire.messages import (
 from ..wire.names import ExtensionType, MaxFragmentLength, NamedGroup, PskKeyExchangeMode, TLSVersion
 from .authenticate import admit, check_signed, present, read_staple
 from .client13 import open_application_keys, open_handshake_keys, prove
-from .early import accept_early_data, read_early_data
+from .early import accept_early_data, read_early_data, skip_early_data
 from .negotiate import Answer, choose_credential, choose_group, choose_protocol, choose_suite
 from .proofs import (
     CLIENT_CONTEXT,
@@ -109,7 +109,7 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     else:
         peer.read_with(theirs, Epoch.HANDSHAKE)
         if hello.extensions.early_data is not None:
-            peer.skip_early_data()
+            skip_early_data(peer, config)
     peer.write_with(ours, Epoch.HANDSHAKE)
 
     acknowledged = name if psk is None or psk.session is None else None  # RFC 6066 §3: not where a session goes on
@@ -215,7 +215,7 @@ async def retry(peer: Peer, plan: Plan, first: ClientHello, group: NamedGroup) -
     """Ask for a second ClientHello with the share we want, RFC 8446 §4.1.4."""
     peer.flight_ends()
     if first.extensions.early_data is not None:
-        peer.skip_early_data()
+        skip_early_data(peer, plan.config)
         peer.note(Subject.EARLY_DATA, False, "the client was asked for a second ClientHello")
     cookie = plan.config.entropy.random(32)
     peer.send(

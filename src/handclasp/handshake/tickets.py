@@ -14,6 +14,7 @@ from ..sessions.session import Resumable, Session
 from ..wire.extensions import NewSessionTicketExtensions
 from ..wire.messages import ClientHello, NewSessionTicket
 from ..wire.names import PskKeyExchangeMode
+from .early import most_early_data
 from .notices import TicketReceived
 from .proofs import TicketIssuer, TicketKeeper
 from .resume import SESSION_ID_SIZE, keep_session
@@ -42,7 +43,7 @@ async def send_tickets(peer: Peer, issuer: TicketIssuer, number: int) -> None:
             return
         nonce = next(issuer.numbers).to_bytes(8)
         age_add = int.from_bytes(config.entropy.random(4))
-        most = config.early_data.most if config.early_data is not None else 0
+        most = most_early_data(config)
         ticket = await _seal(peer, config, resumable.session(nonce, now, expires, age_add, most))
         if not ticket:
             return

@@ -184,7 +184,8 @@ CredentialChooser = Callable[[CredentialRequest], Credential | Awaitable[Credent
 """Asked when a server wants a client's certificate, and not before. None: go on without one.
 
 May be async. One that waits for something itself says `blocking = True`: it is then called where that holds up nobody.
-Any exception refuses the connection, as does a credential that cannot sign with what the server accepts.
+Any exception refuses the connection, as does a credential that cannot sign with what the server accepts. Sessions of a
+server that asked are kept only where it has a `fingerprint`, bytes that tell it from one that would choose otherwise.
 """
 
 

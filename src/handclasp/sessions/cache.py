@@ -75,13 +75,16 @@ class ClientSessions(Shared):
                 self._by_name.popitem(last=False)
 
     def take(self, name: str) -> ClientSession | None:
-        """The newest session for a name, which is forgotten by this; None when there is none."""
+        """The newest session for a name, which is forgotten by this; None when there is none.
+
+        If all are over by now, the last of them, so that the handshake can say what became of it.
+        """
         now = self._clock()
         with self._lock:
             held = self._by_name.get(name, deque())
             taken = held.pop() if held else None
-            while taken is not None and taken.session.expires <= now:
-                taken = held.pop() if held else None
+            while held and taken is not None and taken.session.expires <= now:
+                taken = held.pop()
             if held:
                 self._by_name.move_to_end(name)
             else:

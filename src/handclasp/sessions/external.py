@@ -29,10 +29,11 @@ class ExternalPsk:
     """A key that was agreed on beforehand, and the name both ends know it by. It proves each end to the other.
 
     `role` is the end that *we* are: a key that one machine used for both ends would let an attacker reflect its own
-    hello back at it (the Selfie attack, RFC 9257 §4.1). Two machines that call each other need two keys.
+    hello back at it (the Selfie attack, RFC 9257 §4.1). Two machines that call each other need two keys, or one that is
+    bound to who is which: `between`.
 
-    With `context` the key is imported (RFC 9258): each protocol and hash gets a key of its own, bound to the context,
-    which best names both ends. Without, the key is used as it is, with `hash`, as most other implementations do.
+    With `context` the key is imported (RFC 9258): each protocol and hash gets a key of its own, bound to the context.
+    Without, the key is used as it is, with `hash`, as most other implementations do.
 
     Two are equal only when they are the same one; a key is neither compared, copied nor pickled. Raises ConfigError.
     """
@@ -62,6 +63,29 @@ class ExternalPsk:
         self.context = context
         self.hash = hash
         self._key = Secret(bytes(key))
+
+    @classmethod
+    def between(
+        cls,
+        identity: bytes,
+        key: bytes,
+        *,
+        client: bytes,
+        server: bytes,
+        role: PskRole | str,
+        hash: Hash = Hash.SHA256,  # noqa: A002 - the field's word
+    ) -> ExternalPsk:
+        """A key that is imported for one pair of ends, each by its name of 1 to 255 bytes (RFC 9258 §B).
+
+        Who calls whom is part of it: one key may serve a whole group, every machine in both roles, and a hello that is
+        sent back to its sender, or on to a third machine, opens nothing. Raises ConfigError.
+        """
+        for name in (client, server):
+            if not 1 <= len(name) <= _MOST_NAME:
+                raise ConfigError(f"the name of an end is 1 to {_MOST_NAME} bytes, not {len(name)}")
+        if client == server:
+            raise ConfigError("the two ends of a key have the same name: a machine has no business with itself")
+        return cls(identity, key, role=role, context=encode(_ENDS, _Ends(client, server)), hash=hash)
 
     @property
     def label(self) -> bytes:
@@ -108,7 +132,17 @@ class _Imported:
     target_kdf: Annotated[int, uint(2)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """RFC 9258 §B: a context that says who is the client and who the server."""
+
+    client: Annotated[bytes, opaque(0, 255)]
+    server: Annotated[bytes, opaque(0, 255)]
+
+
 _IMPORTED = struct(_Imported)
+_ENDS = struct(_Ends)
+_MOST_NAME = 255
 _TLS_1_3 = 0x0304
 _KDF = {Hash.SHA256: 0x0001, Hash.SHA384: 0x0002}
 """RFC 9258 §9: HKDF_SHA256, HKDF_SHA384."""

@@ -28,7 +28,10 @@ class ClientSessionStore(Protocol):
         ...
 
     def take(self, name: str) -> ClientSession | Awaitable[ClientSession | None] | None:
-        """A session for a name, and forget it: no session is offered twice. None when there is none."""
+        """A session for a name, and forget it: no session is offered twice. None when there is none.
+
+        One that is over is not offered, but told of: `info.session_declined`.
+        """
         ...
 
 
@@ -65,7 +68,11 @@ class Tickets(Protocol):
 
 
 class ReplayStore(Protocol):
-    """Remembers what early data came with, so that it is taken once (RFC 8446 §8.2)."""
+    """Remembers what early data came with, so that it is taken once (RFC 8446 §8.2).
+
+    One that knows of nothing before some moment says so with an attribute `since`, a datetime: no early data is taken
+    with a session that is older.
+    """
 
     def claim(self, key: bytes, now: datetime, until: datetime) -> bool | Awaitable[bool]:
         """True for the first claim of a key, over all machines; False for every later one before `until`.

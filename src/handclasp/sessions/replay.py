@@ -6,23 +6,26 @@ import hashlib
 from datetime import datetime
 from heapq import heappop, heappush
 
+from .clock import Clock, system_clock
 from .shared import Shared
 
 
 class ReplayGuard(Shared):
     """What this process has seen. It knows of nothing before it was made, and of no other process.
 
-    So it goes with ticket keys that are as young as it is and stay in the process, a `TicketKeys` beside it; servers
-    that share keys share a store as well (`stores/`). In a forked child it refuses everything: the tickets there are
-    the parent's too, and the two cannot know what the other has seen.
+    So sessions that are older than it bring no early data, and servers that share ticket keys share a store as well
+    (`stores/`). In a forked child it refuses everything: the tickets there are the parent's too, and the two cannot
+    know what the other has seen.
     """
 
-    __slots__ = ("_alone", "_by_end", "_most", "_seen")
+    __slots__ = ("_alone", "_by_end", "_most", "_seen", "since")
 
-    def __init__(self, *, most: int = 100_000) -> None:
+    def __init__(self, *, most: int = 100_000, clock: Clock = system_clock) -> None:
         super().__init__()
         if most < 1:
             raise ValueError("most must be positive")
+        self.since = clock()
+        """What was sent before this moment, it may not have seen."""
         self._seen: set[bytes] = set()
         self._by_end: list[tuple[datetime, bytes]] = []
         """A heap: what ends first comes first."""

@@ -1,0 +1,270 @@
+"""A session that is not resumed: whom it is bound to, and that both ends hear why. The handshake is a full one then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from handclasp import (
+    ClientAuth,
+    ClientConfig,
+    ClientConnection,
+    ClientSessions,
+    Credential,
+    CredentialRequest,
+    EarlyData,
+    EarlyDataReceived,
+    ReplayGuard,
+    ServerConfig,
+    ServerConnection,
+    ServerSessions,
+    SessionDeclined,
+    TicketKeys,
+    TLSVersion,
+    TrustStore,
+)
+from handclasp.lab.ca import CertificateAuthority
+from handclasp.lab.faults import misbehaving
+from handclasp.lab.pair import Pair, handshake
+from handclasp.wire.messages12 import NewSessionTicket12
+from handclasp.wire.names import HandshakeType
+from sessions.machines import NOW, Machines, Now, Seen
+
+VERSIONS = pytest.mark.parametrize("version", [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2], ids=str)
+
+
+@pytest.fixture(params=["tickets", "kept by the server"])
+def kept(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {"tickets": TicketKeys()} if request.param == "tickets" else {"sessions": ServerSessions()}
+
+
+def machines(trust: TrustStore, credential: Credential, version: TLSVersion, **kept: Any) -> Machines:
+    clock = Now()
+    return Machines(
+        ClientConfig(trust=trust, versions=[version], sessions=ClientSessions(clock=clock), clock=clock),
+        ServerConfig(credentials=[credential], clock=clock, **kept),
+        clock,
+    )
+
+
+def told(pair: Pair) -> tuple[list[str], list[str]]:
+    """Why the client's session was declined and the server's, by their events; each as `info` has it."""
+    heard = []
+    for end, events in ((pair.client, pair.client_events), (pair.server, pair.server_events)):
+        whys = [event.why for event in events if isinstance(event, SessionDeclined)]
+        assert whys == ([end.info.session_declined] if end.info.session_declined else [])
+        heard.append(whys)
+    return heard[0], heard[1]
+
+
+# --- told ------------------------------------------------------------------------------------------------------------
+
+
+@VERSIONS
+def test_nothing_is_told_where_nothing_was_at_hand(
+    version: TLSVersion, kept: dict[str, Any], trust: TrustStore, credential: Credential
+) -> None:
+    both = machines(trust, credential, version, **kept)
+    assert [told(both.meet()) for _ in range(3)] == [([], [])] * 3
+    assert both.resumes()
+
+
+@VERSIONS
+def test_both_hear_of_a_session_that_the_server_forgot(
+    version: TLSVersion, kept: dict[str, Any], trust: TrustStore, credential: Credential
+) -> None:
+    both = machines(trust, credential, version, **kept)
+    both.meet()
+    both.server = both.server.replace(**{name: type(store)() for name, store in kept.items()})
+    pair = both.meet()
+    assert pair.client.info.verified_chain
+    (client,), (server,) = told(pair)
+    assert "forgotten" in client
+    assert "not known" in server
+
+
+@VERSIONS
+@pytest.mark.parametrize("lifetime", ["the client's", "the server's"])
+def test_both_hear_of_a_session_that_had_its_time(
+    lifetime: str, version: TLSVersion, kept: dict[str, Any], trust: TrustStore, credential: Credential
+) -> None:
+    both = machines(trust, credential, version, **kept)
+    both.client = both.client.replace(session_lifetime=timedelta(hours=1 if lifetime == "the client's" else 5))
+    both.server = both.server.replace(session_lifetime=timedelta(hours=1 if lifetime == "the server's" else 5))
+    both.meet()
+    both.clock.forward(hours=1.1)
+    pair = both.meet()
+    assert not pair.client.info.resumed
+    client, server = told(pair)
+    if version is TLSVersion.TLS_1_2 and "sessions" in kept and lifetime == "the server's":
+        # the one case where a client is not told beforehand how long the server remembers
+        assert "forgotten" in client[0]
+        assert "expired" in server[0]
+    else:
+        assert "expired" in client[0]
+        assert server == []
+    assert both.resumes()
+
+
+def test_a_client_does_not_try_what_the_server_has_ended(trust: TrustStore, credential: Credential) -> None:
+    """The hint of TLS 1.2 counts like the lifetime of TLS 1.3 (RFC 5077 §5.6)."""
+    both = machines(trust, credential, TLSVersion.TLS_1_2, tickets=TicketKeys())
+    forgetful = misbehaving(
+        ServerConnection,
+        {
+            HandshakeType.NEW_SESSION_TICKET: lambda message: [
+                replace(NewSessionTicket12.parse(message[4:]), ticket_lifetime_hint=60).encode()
+            ]
+        },
+    )
+    assert handshake(ClientConnection(both.client, "localhost"), forgetful(both.server)).client.established
+    both.clock.forward(seconds=59)
+    assert both.resumes()
+    both.clock.forward(seconds=2)
+    assert both.resumes()  # a ticket of the real one, which says two hours
+    assert handshake(ClientConnection(both.client, "localhost"), forgetful(both.server)).client.info.resumed
+    both.clock.forward(seconds=61)
+    pair = both.meet()
+    assert not pair.client.info.resumed
+    assert "expired" in told(pair)[0][0]
+    assert told(pair)[1] == []
+
+
+# --- bound -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.attack(34, "sessions across configurations")
+@VERSIONS
+def test_a_session_goes_on_as_whom_it_was_made(
+    version: TLSVersion,
+    kept: dict[str, Any],
+    trust: TrustStore,
+    credential: Credential,
+    authority: CertificateAuthority,
+) -> None:
+    """Two users of one cache: who asks as the second is not taken for the first."""
+    alice, bob = (authority.issue(f"{name}.test", usage="client") for name in ("alice", "bob"))
+    both = machines(trust, credential, version, **kept)
+    both.server = both.server.replace(client_auth=ClientAuth(verify=trust, required=False))
+    nobody = both.client
+    for ours in ([alice], [bob], []):
+        both.client = nobody.replace(credentials=ours)
+        pair = both.meet()
+        assert not pair.server.info.resumed
+        assert [chain.der for chain in pair.server.info.verified_chain[:1]] == [shown.leaf.der for shown in ours]
+        pair = both.meet()
+        assert pair.server.info.resumed
+        assert [chain.der for chain in pair.server.info.verified_chain[:1]] == [shown.leaf.der for shown in ours]
+
+
+@VERSIONS
+def test_credentials_do_not_matter_to_a_server_that_does_not_ask(
+    version: TLSVersion,
+    kept: dict[str, Any],
+    trust: TrustStore,
+    credential: Credential,
+    authority: CertificateAuthority,
+) -> None:
+    both = machines(trust, credential, version, **kept)
+    both.meet()
+    both.client = both.client.replace(credentials=[authority.issue("alice.test", usage="client")])
+    assert both.resumes()
+
+
+class Chooser:
+    """Chooses a credential, and may say what tells it from others."""
+
+    def __init__(self, credential: Credential, mark: bytes | None) -> None:
+        self.credential = credential
+        if mark is not None:
+            self.fingerprint = mark
+
+    def __call__(self, request: CredentialRequest) -> Credential:
+        return self.credential
+
+
+@pytest.mark.attack(34, "sessions across configurations")
+@VERSIONS
+@pytest.mark.parametrize(("first", "second", "resumed"), [(None, None, False), (b"a", b"a", True), (b"a", b"b", False)])
+def test_a_function_that_chooses_credentials_says_when_it_is_another(
+    first: bytes | None,
+    second: bytes | None,
+    resumed: bool,
+    version: TLSVersion,
+    trust: TrustStore,
+    credential: Credential,
+    authority: CertificateAuthority,
+) -> None:
+    mine = authority.issue("alice.test", usage="client")
+    both = machines(trust, credential, version, tickets=TicketKeys())
+    both.server = both.server.replace(client_auth=ClientAuth(verify=trust))
+    both.client = both.client.replace(credentials=Chooser(mine, first))
+    both.meet()
+    both.client = both.client.replace(credentials=Chooser(mine, second))
+    assert both.resumes() is resumed
+
+
+# --- early data that is declined -------------------------------------------------------------------------------------
+
+
+class Refusing:
+    """A replay store that nobody gets anything past."""
+
+    def claim(self, key: bytes, now: object, until: object) -> bool:
+        return False
+
+
+@pytest.mark.attack(66, "skipped early data without end")
+@pytest.mark.parametrize("most", [14_336, 16_384, 100_000])
+@pytest.mark.parametrize("change", ["no replay store", "another group"])
+def test_as_much_as_was_allowed_is_passed_over(
+    most: int, change: str, trust: TrustStore, credential: Credential
+) -> None:
+    """A client that sends all it may is shaken hands with, whatever becomes of its early data."""
+    both = machines(trust, credential, TLSVersion.TLS_1_3, tickets=TicketKeys())
+    both.server = both.server.replace(early_data=EarlyData(replay=Seen(), most=most))
+    both.meet()
+    changes: dict[str, Any] = {"early_data": EarlyData(replay=Refusing(), most=most)}
+    if change == "another group":
+        changes = {"groups": both.server.groups[-1:]}
+    both.server = both.server.replace(**changes)
+    pair = both.meet(early_data=bytes(most))
+    assert pair.client.info.resumed
+    assert pair.client.info.early_data is False
+
+
+def test_what_was_allowed_by_default_passes_where_it_is_off_by_now(trust: TrustStore, credential: Credential) -> None:
+    both = machines(trust, credential, TLSVersion.TLS_1_3, tickets=TicketKeys())
+    most = EarlyData(replay=Seen()).most
+    both.server = both.server.replace(early_data=EarlyData(replay=Seen()))
+    both.meet()
+    both.server = both.server.replace(early_data=None)
+    assert both.meet(early_data=bytes(most)).client.info.early_data is False
+
+
+@pytest.mark.attack(17, "0-RTT replay")
+@pytest.mark.parametrize("order", ["the guard first", "the session first"])
+def test_a_replay_store_of_one_process_takes_nothing_from_before_its_time(
+    order: str, trust: TrustStore, credential: Credential
+) -> None:
+    """Configuration that is read again makes a new guard, which cannot know what the old one took."""
+    both = machines(trust, credential, TLSVersion.TLS_1_3, tickets=TicketKeys())
+    both.server = both.server.replace(early_data=EarlyData(replay=ReplayGuard(clock=lambda: NOW)))
+    both.clock.forward(seconds=1)
+    both.meet()
+    both.clock.forward(seconds=1)
+    client = ClientConnection(both.client, "localhost", early_data=b"pay")
+    flight = client.data_to_send()
+
+    def taken() -> bool:
+        server = ServerConnection(both.server)
+        server.receive_data(flight)
+        return any(isinstance(event, EarlyDataReceived) for event in server.events())
+
+    assert taken()
+    if order == "the session first":
+        both.server = both.server.replace(early_data=EarlyData(replay=ReplayGuard(clock=both.clock)))
+    assert not taken()
