@@ -42,6 +42,7 @@ docs: $(VENV)/.test
 SECONDS ?= 60
 fuzz: $(VENV)/.test
 	cd tests && ../$(BIN)/python -W ignore -m fuzz.run --seconds $(SECONDS)
+	cd tests && ../$(BIN)/python -W ignore -m fuzz.reach
 	if $(BIN)/pip install -q -e '.[fuzz]'; then cd tests && ../$(BIN)/python -W ignore -m fuzz.run --atheris --seconds $(SECONDS); fi
 	$(MAKE) docs
 

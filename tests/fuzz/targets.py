@@ -6,34 +6,25 @@ shown, an error stays, nothing is delivered that was not sent, nothing shows a s
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from random import Random
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509 import ReasonFlags
+from hypothesis import settings
+from hypothesis.stateful import get_state_machine_test
 
 from fuzz import seeds
-from fuzz.clear import Anyone, null_crypto
-from handclasp import (
-    CertificateError,
-    ClientAuth,
-    ClientConfig,
-    ClientConnection,
-    Limits,
-    NamedGroup,
-    PresentedChain,
-    Role,
-    ServerConfig,
-    ServerConnection,
-    TLSError,
-    TLSVersion,
-)
+from fuzz.oracles import MOST_HELD
+from fuzz.streams import clear_client, clear_server, clear_tapes, client_stream, server_stream, tapes
+from handclasp import CertificateError, Limits, PresentedChain, Role
 from handclasp.channel.framing import Deframer, HandshakeBuffer
-from handclasp.connection import Connection
+from handclasp.identity.aia import _longer
 from handclasp.identity.certificates import parse_chain
 from handclasp.identity.names import peer_name
 from handclasp.identity.pem import blocks
@@ -43,14 +34,15 @@ from handclasp.identity.revocation.ocsp import read_response
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.statements import CertId, Speaker, Withdrawn, make_list, make_response
 from handclasp.rules import PeerFault
-from handclasp.sessions.cache import ClientSessions, from_entry, to_entry
+from handclasp.sessions.cache import ClientSession, from_entry, to_entry
 from handclasp.sessions.session import Session
-from handclasp.sessions.tickets import TicketKeys
+from handclasp.sessions.tickets import TicketKey, TicketKeys
 from handclasp.wire.codec import decode, encode
 from handclasp.wire.explain import explain
 from handclasp.wire.messages import MESSAGES
 from handclasp.wire.messages12 import MESSAGES12
-from property.tapes import SHAPES, Repeated, assert_decent, assert_sound, steady_credential, tape
+from property.tapes import SHAPES, steady_credential
+from property.test_api_sequences import AnyCalls
 from rules.stage import NAME, authority, credential
 
 Seeds = Callable[[], Iterable[bytes]]
@@ -66,6 +58,8 @@ class Target:
     """Inputs of our own making."""
     public: Seeds = tuple
     """Inputs of the public corpora, where they are present."""
+    held: int = MOST_HELD
+    """Most memory that an input may take beside its own length, in bytes."""
 
 
 # --- parsers ---------------------------------------------------------------------------------------------------------
@@ -152,11 +146,24 @@ def revocation(data: bytes) -> None:
             look_up(found, leaf, now)
 
 
+def issuers(data: bytes) -> None:
+    """What is found where a certificate says its issuer's is: DER, PEM, or a bag of certificates."""
+    chain = PresentedChain((credential().leaf,), Role.SERVER, None, datetime.now(UTC))
+    with suppress(ValueError):
+        if _longer(chain, data).chain[:1] != chain.chain:
+            raise AssertionError("the chain begins with another certificate")
+
+
 def sessions(data: bytes) -> None:
     """Bytes of a session, as a store or a ticket has them."""
     with suppress(ValueError):
         if Session.from_bytes(data).to_bytes() != data:
             raise AssertionError("the session is not what it was")
+    with suppress(ValueError):
+        if ClientSession.from_bytes(data).to_bytes() != data:
+            raise AssertionError("the client's session is not what it was")
+    with suppress(ValueError):
+        TicketKey.from_bytes(data)
     from_entry(data, datetime.now(UTC))
     if TicketKeys().open(data, datetime.now(UTC)) is not None:
         raise AssertionError("a ticket of nobody's was opened")
@@ -168,135 +175,19 @@ def pem(data: bytes) -> None:
         blocks(data)
 
 
-# --- streams under real keys -----------------------------------------------------------------------------------------
-
-ORDER = tuple(SHAPES)
+# --- calls -----------------------------------------------------------------------------------------------------------
 
 
-def client_stream(data: bytes) -> None:
-    """What a client hears, in one of the shapes of handshakes."""
-    _stream("client", data)
-
-
-def server_stream(data: bytes) -> None:
-    """The same for a server."""
-    _stream("server", data)
-
-
-def _stream(role: str, data: bytes) -> None:
-    played = tape(ORDER[data[0] % len(ORDER)] if data else ORDER[0], role)
-    lines: list[str] = []
-    events, error = played.play(data[1:], lines.append)
-    assert_sound(played, events, error)
-    if error is not None and lines:
-        _assert_silent(error, [bytes.fromhex(line.split()[-1]) for line in lines])
-
-
-def _assert_silent(error: TLSError, secrets: list[bytes]) -> None:
-    """Nothing that shows the error, its attributes, or the locals of its frames shows a secret."""
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    shown = "".join(told.format()) + repr(error) + repr(vars(error))
-    for secret in secrets:
-        if secret.hex() in shown or repr(secret)[2:-1] in shown:
-            raise AssertionError("a secret is shown")
-
-
-def _tapes(role: str) -> Iterator[bytes]:
-    for index, shape in enumerate(ORDER):
-        yield bytes([index]) + tape(shape, role).data
-
-
-# --- streams without keys --------------------------------------------------------------------------------------------
-
-
-def clear_client(data: bytes) -> None:
-    """What a client hears when nothing is secret: every state is in reach."""
-    with null_crypto():
-        _listen(ClientConnection(_client(), NAME), data)
-
-
-def clear_server(data: bytes) -> None:
-    """The same for a server, which asks for a certificate."""
-    with null_crypto():
-        _listen(ServerConnection(_server()), data)
-
-
-GROUPS = (NamedGroup.X25519, NamedGroup.SECP256R1)
-"""What `Repeated` has key pairs for."""
+def calls(data: bytes) -> None:
+    """Calls in any order on both ends of a connection: Hypothesis chooses them by these bytes."""
+    _calls()(data)
 
 
 @cache
-def _client() -> ClientConfig:
-    return ClientConfig(
-        trust=Anyone(),
-        entropy=Repeated("clear client"),
-        sessions=ClientSessions(),
-        credentials=[steady_credential("client")],
-        middlebox_compatibility=False,
-        alpn=["h2"],
-        record_size_limit=1000,
-        groups=GROUPS,
-    )
-
-
-@cache
-def _server() -> ServerConfig:
-    return ServerConfig(
-        credentials=[credential(), steady_credential("server")],
-        entropy=Repeated("clear server"),
-        client_auth=ClientAuth(verify=Anyone(), required=False),
-        tickets=TicketKeys(),
-        alpn=["h2", "http/1.1"],
-        record_size_limit=1000,
-        groups=GROUPS,
-    )
-
-
-def _listen(connection: Connection, data: bytes) -> None:
-    connection.data_to_send()
-    error = None
-    try:
-        connection.receive_data(data)
-        connection.receive_eof()
-    except TLSError as caught:
-        error = caught
-    assert_decent(error)
-    if error is None:
-        return
-    shown = "".join(traceback.format_exception(error))
-    if connection.error is not error or "<Secret" in shown:
-        raise AssertionError("the error did not stay, or shows a secret")
-    connection.data_to_send()
-    again = None
-    try:
-        connection.receive_data(data)
-    except TLSError as caught:
-        again = caught
-    if again is not error or connection.data_to_send():
-        raise AssertionError("after the error the connection went on")
-
-
-def _clear_tapes(role: str) -> Iterator[bytes]:
-    """A full and a mutual handshake with data, as each side hears it."""
-    for changes in ({}, {"groups": [NamedGroup.SECP256R1]}, {"versions": [TLSVersion.TLS_1_2]}):
-        with null_crypto():
-            client = ClientConnection(_client().replace(**changes), NAME)
-            server = ServerConnection(_server())
-            heard = {"client": b"", "server": b""}
-            for _ in range(6):
-                for name, source, sink in (("server", client, server), ("client", server, client)):
-                    data = source.data_to_send()
-                    heard[name] += data
-                    sink.receive_data(data)
-            client.send(b"a question")
-            server.send(b"an answer")
-            for speaker in (client, server):
-                if not changes.get("versions"):
-                    speaker.update_keys(request_peer=True)
-                speaker.close()
-            heard["server"] += client.data_to_send()
-            heard["client"] += server.data_to_send()
-        yield heard[role]
+def _calls() -> Callable[[bytes], object]:
+    run: Any = get_state_machine_test(AnyCalls, settings=settings(AnyCalls.TestCase.settings, stateful_step_count=30))
+    choose: Callable[[bytes], object] = run.hypothesis.fuzz_one_input
+    return choose
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
@@ -330,9 +221,9 @@ def _spoken() -> Iterator[bytes]:
     """Every message of our own handshakes, behind the number of its class."""
     types = {cls.type: index for index, cls in enumerate(CLASSES)}
     for role in ("client", "server"):
-        for stream in _clear_tapes(role):
+        for stream in clear_tapes(role):
             buffer = HandshakeBuffer(Limits())
-            buffer.feed(_content(stream))
+            buffer.feed(_content(stream[1:]))
             with suppress(PeerFault):
                 while (message := buffer.next()) is not None:
                     yield bytes([types.get(message[0], 0)]) + message[4:]  # type: ignore[call-overload]
@@ -354,6 +245,7 @@ def _kept() -> Iterator[bytes]:
     client: Any = SHAPES["resumed"][0]["sessions"]
     held = client.take(NAME)
     yield held.session.to_bytes()
+    yield held.to_bytes()
     yield to_entry(held.session, held.session.expires)
     yield held.ticket
 
@@ -370,6 +262,22 @@ def _said() -> Iterator[bytes]:
             yield make_list(revoked, speaker, now, {})
 
 
+def _bags() -> Iterator[bytes]:
+    """An issuer in each of the forms it may be published in."""
+    issuer = authority().certificate
+    yield issuer.der
+    yield issuer.pem()
+    yield pkcs7.serialize_certificates([issuer.x509, credential().leaf.x509], Encoding.DER)
+
+
+def _draws() -> Iterator[bytes]:
+    """What calls are chosen by is drawn by chance, the same each time."""
+    chance = Random("calls")
+    for size in (64, 256, 1024, 4096):
+        for _ in range(5):
+            yield chance.randbytes(size)
+
+
 _CLIENT_SEEDS = _boringssl("boringssl-client_corpus.tar.gz", "boringssl-client_no_fuzzer_mode_corpus.tar.gz")
 _SERVER_SEEDS = _boringssl("boringssl-server_corpus.tar.gz", "boringssl-server_no_fuzzer_mode_corpus.tar.gz")
 _HELLOS = _boringssl("boringssl-decode_client_hello_inner_corpus.tar.gz")
@@ -382,28 +290,40 @@ TARGETS = {
         Target(
             "records",
             records,
-            _behind(b"\7", lambda: _tapes("client"), lambda: _tapes("server")),
+            _behind(b"\7", lambda: tapes("client"), lambda: tapes("server")),
             _behind(b"\x3f", _CLIENT_SEEDS, _SERVER_SEEDS, _rustls("message", "client", "server", "unbuffered")),
         ),
         Target("reassembly", reassembly, _behind(b"\7", _spoken), _behind(b"\x3f", _rustls("message"))),
         Target("messages", messages, _spoken, lambda: (*_rustls_messages(), *_behind(b"\0", _HELLOS)())),
         Target("certificates", certificates, _chains, _CERTIFICATES),
         Target("revocation", revocation, _said, _CERTIFICATES),
+        Target("issuers", issuers, _bags, _CERTIFICATES),
         Target("sessions", sessions, _kept, lambda: (*_SESSIONS(), *_rustls("persist")())),
         Target("pem", pem, lambda: (certificate.pem() for certificate in credential().chain), _CERTIFICATES),
         Target(
             "client stream",
             client_stream,
-            lambda: _tapes("client"),
+            lambda: tapes("client"),
             _behind(b"\0", _CLIENT_SEEDS, _rustls("client", "unbuffered")),
         ),
         Target(
             "server stream",
             server_stream,
-            lambda: _tapes("server"),
+            lambda: tapes("server"),
             _behind(b"\0", _SERVER_SEEDS, _rustls("server", "unbuffered")),
         ),
-        Target("client stream without keys", clear_client, lambda: _clear_tapes("client"), _CLIENT_SEEDS),
-        Target("server stream without keys", clear_server, lambda: _clear_tapes("server"), _SERVER_SEEDS),
+        Target(
+            "client stream without keys",
+            clear_client,
+            lambda: clear_tapes("client"),
+            _behind(b"\0", _CLIENT_SEEDS, _rustls("client", "unbuffered")),
+        ),
+        Target(
+            "server stream without keys",
+            clear_server,
+            lambda: clear_tapes("server"),
+            _behind(b"\0", _SERVER_SEEDS, _rustls("server", "unbuffered")),
+        ),
+        Target("calls", calls, _draws, held=10_000_000),  # the calls themselves send much
     )
 }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import tracemalloc
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from fuzz.run import MOST_BYTES, check, mutations, replay
+from fuzz.oracles import HELD_PER_BYTE, MOST_BYTES, peak_of
+from fuzz.run import check, mutations, replay
 from fuzz.targets import TARGETS, Target
 
 targets = pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.name.replace(" ", "-"))
@@ -37,10 +37,4 @@ def test_memory_is_in_proportion(target: Target) -> None:
     """What an input makes us hold at once is bounded by its own length."""
     for data in target.own():
         target.run(data)  # what is made once is made by now
-        tracemalloc.start()
-        try:
-            target.run(data)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-        assert peak < 300_000 + 60 * len(data)
+        assert peak_of(target.run, data) < target.held + HELD_PER_BYTE * len(data)

@@ -162,7 +162,10 @@ class Tape:
 
     def play(self, data: bytes | list[bytes], keylog: KeyLog | None = None) -> tuple[list[Any], TLSError | None]:
         """Other bytes, or the same in pieces, to a fresh connection: its events, and the error if one ended it."""
-        connection = fresh(self.shape, self.role, keylog)
+        return self.play_to(fresh(self.shape, self.role, keylog), data)
+
+    def play_to(self, connection: Connection, data: bytes | list[bytes]) -> tuple[list[Any], TLSError | None]:
+        """The same to a connection that was made for it."""
         connection.data_to_send()
         error = None
         try:
@@ -194,22 +197,22 @@ def tape(shape: str, role: str) -> Tape:
     client, server = fresh(shape, "client"), fresh(shape, "server")
     heard: dict[str, list[bytes]] = {"client": [], "server": []}
 
-    while _exchange(client, server, heard):
+    while exchange(client, server, heard):
         pass
     for index in range(3):
         for speaker in (client, server):
             speaker.send(SPOKEN["client" if speaker is client else "server"][index])
             if index == 1 and not shape.startswith("older"):
                 speaker.update_keys()
-        _exchange(client, server, heard)
+        exchange(client, server, heard)
     client.close()
     server.close()
-    _exchange(client, server, heard)
+    exchange(client, server, heard)
     victim = client if role == "client" else server
     return Tape(shape, role, b"".join(heard[role]), tuple(victim.events()))
 
 
-def _exchange(client: Connection, server: Connection, heard: dict[str, list[bytes]]) -> bool:
+def exchange(client: Connection, server: Connection, heard: dict[str, list[bytes]]) -> bool:
     """Carry what both have to send; False when it was nothing."""
     moved = False
     for name, source, sink in (("server", client, server), ("client", server, client)):

@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from handclasp import ClientSessions, ConnectionClosed, Data, NamedGroup, TicketKeys, TLSVersion
+from handclasp import (
+    Asked,
+    CallbackError,
+    ClientAuth,
+    ClientSessions,
+    ConnectionClosed,
+    Data,
+    Limits,
+    NamedGroup,
+    PresentedChain,
+    TicketKeys,
+    TLSVersion,
+    VerifiedPeer,
+)
 from handclasp.connection import Connection
 from hazards.witness import watching
 from property.profiles import examples
 from property.tapes import assert_decent, attempt
-from rules.stage import Stage
+from rules.stage import Stage, authority, client_credential
 
 GROUPS = (NamedGroup.X25519, NamedGroup.SECP256R1)
 
 sides = st.sampled_from(["client", "server"])
+
+
+class Slow:
+    """A verifier that has to be asked from outside."""
+
+    blocking = True
+    fingerprint = b"slow"
+
+    def verify(self, presented: PresentedChain) -> VerifiedPeer:
+        verdict = authority().trust.verify(presented)
+        assert isinstance(verdict, VerifiedPeer)
+        return verdict
 
 
 class Calls(RuleBasedStateMachine):
@@ -29,17 +56,23 @@ class Calls(RuleBasedStateMachine):
         super().__init__()
         self._open = ExitStack()
         self._witness = self._open.enter_context(watching())
-        stage = Stage()
-        both: dict[str, Any] = {"versions": self.versions, "groups": GROUPS, "trace": None}
-        self.ends: dict[str, Connection] = {
-            "client": stage.client(sessions=ClientSessions(), **both),
-            "server": stage.server(tickets=TicketKeys(), **both),
-        }
+        self.ends: dict[str, Connection] = {}
+        self._begin({}, {})
         self.wire = {"client": b"", "server": b""}
         """On its way to each."""
         self.said = {"client": b"", "server": b""}
         self.heard = {"client": b"", "server": b""}
         """What each has said, and heard."""
+        self.cut = {"client": b"", "server": b""}
+        """What each was saying when its keys wore out: any part of it may have left."""
+        self.asked: dict[str, Any] = {}
+        """The open questions."""
+
+    def _begin(self, client: dict[str, Any], server: dict[str, Any]) -> None:
+        stage = Stage()
+        both: dict[str, Any] = {"versions": self.versions, "groups": GROUPS, "trace": None}
+        self.ends["client"] = stage.client(**{**both, "sessions": ClientSessions(), **client})
+        self.ends["server"] = stage.server(**{**both, "tickets": TicketKeys(), **server})
 
     def _attempt(self, side: str, call: Any) -> bool:
         """Whether the call worked; what it raises has to be ours, and to stay if it was fatal."""
@@ -48,8 +81,9 @@ class Calls(RuleBasedStateMachine):
         error = attempt(lambda: call(connection))
         if error is None:
             return True
-        if not isinstance(error, ConnectionClosed):
+        if not isinstance(error, ConnectionClosed | CallbackError):
             assert_decent(error)
+        assert not isinstance(error, CallbackError) or error is before  # of a question that was answered with nothing
         assert before is None or error is before
         assert connection.error in (before, error)
         return False
@@ -58,6 +92,8 @@ class Calls(RuleBasedStateMachine):
     def send(self, side: str, data: bytes) -> None:
         if self._attempt(side, lambda connection: connection.send(data)):
             self.said[side] += data
+        elif not self.cut[side]:
+            self.cut[side] = data
 
     @rule(side=sides, request=st.booleans())
     def update_keys(self, side: str, request: bool) -> None:
@@ -74,6 +110,31 @@ class Calls(RuleBasedStateMachine):
     @rule(side=sides)
     def export(self, side: str) -> None:
         self._attempt(side, lambda connection: connection.export("EXPORTER-test"))
+
+    @rule(side=sides, kind=st.sampled_from(["tls-exporter", "tls-unique", "tls-server-end-point"]))
+    def bind(self, side: str, kind: str) -> None:
+        self._attempt(side, lambda connection: connection.channel_binding(kind))
+
+    @rule(side=sides)
+    def look(self, side: str) -> None:
+        """What can be asked at any time changes nothing, and is right."""
+        connection = self.ends[side]
+        assert bool(connection.waiting_for) is (connection.error is None and not connection.closed_by_peer)
+        assert not (connection.established and connection.error)
+        assert connection.has_data_to_send or not connection.data_to_send()
+        assert connection.info.version in (None, *self.versions)
+        assert connection.closed_by_peer or not connection.trailing_data()
+
+    @rule(side=sides, good=st.booleans())
+    def answer(self, side: str, good: bool) -> None:
+        if (question := self.asked.pop(side, None)) is not None:
+            self._answer(side, question, good)
+
+    def _answer(self, side: str, question: Any, good: bool) -> None:
+        connection = self.ends[side]
+        error = attempt(lambda: connection.answer(question, question.put() if good else None))
+        assert good or error is not None
+        assert connection.error in (error, None) or error is not None
 
     @rule(side=sides)
     def flush(self, side: str) -> None:
@@ -107,8 +168,12 @@ class Calls(RuleBasedStateMachine):
     @invariant()
     def what_arrives_is_what_was_sent(self) -> None:
         for side, other in (("client", "server"), ("server", "client")):
-            self.heard[side] += b"".join(e.data for e in self.ends[side].events() if isinstance(e, Data))
-            assert self.said[other].startswith(self.heard[side])
+            events = self.ends[side].events()
+            self.heard[side] += b"".join(event.data for event in events if isinstance(event, Data))
+            for event in events:
+                if isinstance(event, Asked):
+                    self.asked[side] = event.question
+            assert (self.said[other] + self.cut[other]).startswith(self.heard[side])
 
     @invariant()
     def no_nonce_is_used_twice(self) -> None:
@@ -124,7 +189,40 @@ class OlderCalls(Calls):
     versions = (TLSVersion.TLS_1_2,)
 
 
+class AnyCalls(Calls):
+    """The same in any configuration: what the fuzzers drive."""
+
+    versions = (TLSVersion.TLS_1_3, TLSVersion.TLS_1_2)
+
+    @initialize(
+        versions=st.sampled_from([(TLSVersion.TLS_1_3,), (TLSVersion.TLS_1_2,), versions]),
+        padding=st.sampled_from([None, lambda size: 10]),
+        trace=st.sampled_from([None, lambda event: None]),
+        worn=st.sampled_from([None, 1, 3]),
+        lifetime=st.sampled_from([None, timedelta(seconds=2)]),
+        size=st.sampled_from([None, 64]),
+        asks=st.booleans(),
+        slow=st.booleans(),
+    )
+    def choose(self, versions: Any, worn: int | None, size: int | None, asks: bool, slow: bool, **both: Any) -> None:
+        ticks, start = count(), datetime.now(UTC)
+        usual: dict[str, Any] = {
+            "versions": versions,
+            "padding": both["padding"],
+            "trace": both["trace"],
+            "key_lifetime": both["lifetime"],
+            "clock": lambda: start + timedelta(seconds=next(ticks)),
+            "limits": Limits(records_per_key=worn) if worn else Limits(),
+        }
+        trust = Slow() if slow else authority().trust
+        client = {"trust": trust, "record_size_limit": size, "credentials": [client_credential()]}
+        server = {"client_auth": ClientAuth(verify=trust)} if asks else {}
+        self._begin({**usual, **client}, {**usual, **server})
+
+
 TestCalls = Calls.TestCase
 TestCalls.settings = examples(60)
 TestOlderCalls = OlderCalls.TestCase
 TestOlderCalls.settings = examples(40)
+TestAnyCalls = AnyCalls.TestCase
+TestAnyCalls.settings = examples(60)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import perf_counter
 
 import pytest
@@ -16,6 +16,8 @@ import pytest
 from handclasp import ClientSessions, Credential, ServerSessions
 from handclasp.limits import MAX_TICKET
 from handclasp.sessions.cache import MAX_STORED, ClientSession, from_entry, to_entry
+from handclasp.sessions.clock import milliseconds
+from handclasp.sessions.session import Session
 from sessions.made import HOUR, START, FakeClock, client_session, session
 
 
@@ -139,6 +141,26 @@ def test_other_bytes_are_no_session() -> None:
     for junk in (b"\x02" + data[1:], data + b"x", bytes(MAX_STORED + 1)):
         with pytest.raises(ValueError, match="session"):
             ClientSession.from_bytes(junk)
+
+
+def test_a_session_has_one_form() -> None:
+    """Found by fuzzing: what is read is written as the same bytes again, or is refused."""
+    data = session(server_name="a.test").to_bytes()
+    flag = data.index(b"\x06a.test") - 1
+    assert data[flag] == 1
+    assert Session.from_bytes(data[:flag] + b"\0" + data[flag + 1 :]).extended is False
+    last = milliseconds(datetime.max.replace(tzinfo=UTC))
+    created = data.index(milliseconds(START).to_bytes(8))
+    latest = data[:created] + last.to_bytes(8) + data[created + 8 :]
+    assert Session.from_bytes(latest).to_bytes() == latest
+    for other in (
+        data[:flag] + b"\2" + data[flag + 1 :],
+        data[:flag] + b"\x81" + data[flag + 1 :],
+        data[:created] + (last + 1).to_bytes(8) + data[created + 8 :],
+        data[:created] + bytes([255]) * 8 + data[created + 8 :],
+    ):
+        with pytest.raises(ValueError, match="session"):
+            Session.from_bytes(other)
 
 
 def test_what_holds_secrets_is_neither_copied_nor_pickled_nor_shown() -> None:

@@ -20,8 +20,10 @@ def milliseconds(at: datetime) -> int:
 
 
 def moment(stored: int) -> datetime:
-    """The moment of a stored number; what no datetime can hold is the last that one can."""
-    return _EPOCH + timedelta(milliseconds=min(stored, _LAST))
+    """The moment of a stored number. Raises ValueError for one that no datetime can hold."""
+    if stored > _LAST:
+        raise ValueError("not a session: it is of no time")
+    return _EPOCH + timedelta(milliseconds=stored)
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -92,6 +92,8 @@ class Session:
             state = decode(_STATE, data)
         except PeerFault as fault:
             raise ValueError(f"not a session: {fault.rule.sentence}") from None
+        if state.extended > 1:
+            raise ValueError("not a session: what is yes or no is neither")
         return cls(
             version=state.version,
             suite=state.suite,
