@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from handclasp import Credential, TrustStore
 from handclasp.crypto.signatures import KeyKind
 from handclasp.identity import der, pem
-from handclasp.lab.ca import CertificateAuthority
+from handclasp.lab.ca import CertificateAuthority, PemPair
 from handclasp.wire.names import SignatureScheme
 
 NAME: Final = "localhost"
@@ -65,9 +66,20 @@ class Identities:
             self._made[kind, name] = self._make(kind, name)
         return self._made[kind, name]
 
+    @cached_property
+    def expired(self) -> Identity:
+        """A leaf for localhost whose time is over."""
+        start = self.authority.certificate.not_before
+        pair = self.authority.issue_pem(NAME, "127.0.0.1", usage="both", not_before=start, days=0.5)
+        return self._kept("expired", KeyKind.P256, pair)
+
     def _make(self, kind: KeyKind, name: str) -> Identity:
         names = (name, "127.0.0.1") if name == NAME else (name,)
-        pair = self.authority.issue_pem(*names, key_kind=kind, usage="both")
+        # as CAs do it: there are clients that take no RSA key without
+        usage = ("digital_signature", *(("key_encipherment",) if kind is KeyKind.RSA else ()))
+        return self._kept(name, kind, self.authority.issue_pem(*names, key_kind=kind, usage="both", key_usage=usage))
+
+    def _kept(self, name: str, kind: KeyKind, pair: PemPair) -> Identity:
         chain_file = self._folder / f"{name}-{kind.name}.pem"
         key_file = self._folder / f"{name}-{kind.name}.key"
         chain_file.write_bytes(pair.chain)

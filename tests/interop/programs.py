@@ -6,15 +6,14 @@ import fcntl
 import os
 import queue
 import re
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import IO, Final, Self
@@ -33,6 +32,7 @@ from handclasp import (
 )
 from handclasp.trace import Direction, KeysChanged, RecordMoved, TraceEvent
 from interop.identities import NAME
+from interop.peers import located
 
 DEADLINE: Final = 30.0
 """Seconds for anything to happen."""
@@ -44,8 +44,7 @@ MEBIBYTE: Final = 1 << 20
 
 def tool(name: str) -> str:
     """The path of a program; the test is skipped where there is none."""
-    # a package of Python's may bring the program along, beside its interpreter
-    path = shutil.which(name) or shutil.which(name, path=Path(sys.executable).parent)
+    path = located(name)
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
@@ -136,6 +135,36 @@ class Program:
                 view = memoryview(data)
                 while view:
                     view = view[pipe.write(view) or 0 :]
+
+
+@contextmanager
+def listening(
+    command: Callable[[int], Sequence[str | Path]], ready: Callable[[Program], object]
+) -> Generator[tuple[Program, int], None, None]:
+    """A server that cannot choose a port by itself, and its port: a free one, which may be gone when it wants it.
+
+    `ready` waits until it says that it listens. Such servers cannot be kept to one address either, so they run only
+    where `make interop` asks for it, in a network of its own.
+    """
+    if not os.environ.get("HANDCLASP_INTEROP"):
+        pytest.skip("it listens on every interface: `make interop` runs it")
+    for attempt in count(1):
+        port = _free_port()
+        with Program(*command(port)) as server:
+            try:
+                ready(server)
+            except AssertionError:
+                if attempt == 3:
+                    raise
+                continue
+            yield server, port
+            return
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
 
 
 class Output:

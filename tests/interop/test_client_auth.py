@@ -27,6 +27,8 @@ from interop.test_curl import curl
 from interop.test_gnutls import OLDER, TLS13, gnutls_cli, gnutls_serv
 from interop.test_openssl_cli import port_of, s_client, s_server
 
+pytestmark = pytest.mark.peer("OpenSSL, `ssl`")
+
 VERSIONS = (TLSVersion.TLS_1_3, TLSVersion.TLS_1_2)
 ASKED = ("not asked", "optional", "required")
 SHOWN = ("nothing", "good", "bad")
@@ -106,6 +108,7 @@ def serve(host: Host, client: Program, config: ServerConfig, expected: str, leaf
         assert client.output.holds(b"it is you\n")
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 @EVERY
 def test_server_and_s_client(
     version: TLSVersion, asked: str, shown: str, identities: Identities, strangers: Identities
@@ -117,6 +120,7 @@ def test_server_and_s_client(
         serve(host, client, config, outcome(asked, shown), identities.of().credential)
 
 
+@pytest.mark.peer("GnuTLS")
 @EVERY
 def test_server_and_gnutls_cli(
     version: TLSVersion, asked: str, shown: str, identities: Identities, strangers: Identities
@@ -130,6 +134,7 @@ def test_server_and_gnutls_cli(
         serve(host, client, config, outcome(asked, shown), identities.of().credential)
 
 
+@pytest.mark.peer("curl")
 @EVERY
 def test_server_and_curl(
     version: TLSVersion, asked: str, shown: str, identities: Identities, strangers: Identities
@@ -151,6 +156,7 @@ def test_server_and_curl(
         assert verified == ((identities.of().credential.leaf,) if expected == "known" else ())
 
 
+@pytest.mark.peer("curl")
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
 def test_server_goes_on_with_a_client_it_does_not_know(
     version: TLSVersion, identities: Identities, strangers: Identities
@@ -200,6 +206,7 @@ def is_refused(port: int | str, config: ClientConfig) -> None:
         tls.recv(1)
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 @EVERY
 def test_client_and_s_server(
     version: TLSVersion, asked: str, shown: str, identities: Identities, strangers: Identities
@@ -218,6 +225,7 @@ def test_client_and_s_server(
         assert (b"Client certificate\n" in server.output.all()) is (expected == "known")
 
 
+@pytest.mark.peer("GnuTLS")
 @EVERY
 def test_client_and_gnutls_serv(
     version: TLSVersion, asked: str, shown: str, identities: Identities, strangers: Identities
@@ -238,6 +246,7 @@ def test_client_and_gnutls_serv(
             server.output.expect("The certificate is trusted")
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
 def test_a_client_is_told_what_openssl_wants(version: TLSVersion, identities: Identities) -> None:
     asked: list[CredentialRequest] = []

@@ -12,6 +12,8 @@ from handclasp.crypto.suites import DEFAULT_SUITES
 from interop.identities import NAME, OTHER_NAME, Identities
 from interop.programs import DEADLINE, HOST, MEBIBYTE, Host, Program, WebServer, digits, tool
 
+pytestmark = pytest.mark.peer("curl")
+
 CURVES = {
     NamedGroup.X25519: "X25519",
     NamedGroup.SECP256R1: "P-256",

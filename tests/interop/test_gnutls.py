@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Generator
-from contextlib import contextmanager
-from itertools import count
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +36,12 @@ from interop.programs import (
     connect,
     digits,
     echo,
+    listening,
     read_exactly,
     tool,
 )
+
+pytestmark = pytest.mark.peer("GnuTLS")
 
 CIPHERS = {
     CipherSuite.TLS_AES_128_GCM_SHA256: "AES-128-GCM",
@@ -93,37 +92,17 @@ def only(
     return priority
 
 
-@contextmanager
-def gnutls_serv(identity: Identity, *options: str | Path, priority: str = TLS13) -> Generator[tuple[Program, int]]:
-    """An echo server and its port. It cannot choose a port by itself, so a free one may be gone when it wants it.
-
-    It cannot be kept to one address either, so it runs only where `make interop` asks for it.
-    """
-    if not os.environ.get("HANDCLASP_INTEROP"):
-        pytest.skip("gnutls-serv listens on every interface: `make interop` runs it")
+def gnutls_serv(
+    identity: Identity, *options: str | Path, priority: str = TLS13
+) -> AbstractContextManager[tuple[Program, int]]:
+    """An echo server and its port."""
+    # line by line: it does not flush its output to a pipe
+    command = (tool("stdbuf"), "-oL", tool("gnutls-serv"), "--echo", "--priority", priority)
     certificate = ("--x509certfile", identity.chain_file, "--x509keyfile", identity.key_file)
-    for attempt in count(1):
-        port = _free_port()
-        with Program(
-            # line by line: it does not flush its output to a pipe
-            *(tool("stdbuf"), "-oL", tool("gnutls-serv"), "--port", str(port), "--echo", "--priority", priority),
-            *certificate,
-            *options,
-        ) as server:
-            try:
-                server.errors.expect(f"listening on IPv4 0.0.0.0 port {port}...done")
-            except AssertionError:
-                if attempt == 3:
-                    raise
-                continue
-            yield server, port
-            return
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    return listening(
+        lambda port: (*command, "--port", str(port), *certificate, *options),
+        lambda server: server.errors.expect(r"listening on IPv4 0.0.0.0 port \d+...done"),
+    )
 
 
 def gnutls_cli(

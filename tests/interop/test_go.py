@@ -40,6 +40,8 @@ from interop.programs import (
     tool,
 )
 
+pytestmark = pytest.mark.peer("Go")
+
 SOURCE = Path(__file__).with_name("go") / "peer.go"
 
 GROUPS = (

@@ -39,6 +39,8 @@ from interop.programs import (
     tool,
 )
 
+pytestmark = pytest.mark.peer("Java")
+
 SOURCE = Path(__file__).with_name("java") / "Peer.java"
 
 ALGORITHMS = {

@@ -25,6 +25,8 @@ from handclasp.crypto.suites import DEFAULT_SUITES
 from interop.identities import CLASSIC_SCHEMES, NAME, OTHER_NAME, Identities, Identity
 from interop.programs import MEBIBYTE, Host, Program, check_echo, connect, digits, echo, tool
 
+pytestmark = pytest.mark.peer("Node")
+
 SOURCE = Path(__file__).with_name("node_peer.js")
 
 CURVES = {

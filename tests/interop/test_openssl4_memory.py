@@ -41,6 +41,8 @@ from interop.openssl_bio import (
     shake,
 )
 
+pytestmark = pytest.mark.peer("OpenSSL, pyOpenSSL")
+
 SUITES = [code for code, suite in ALL_SUITES.items() if suite.version is TLSVersion.TLS_1_3]
 
 OPENSSL_GROUPS = {

@@ -34,6 +34,8 @@ from interop.programs import (
     tool,
 )
 
+pytestmark = pytest.mark.peer("OpenSSL, `openssl`")
+
 SUITES = [code for code, suite in ALL_SUITES.items() if suite.version is TLSVersion.TLS_1_3]
 
 GROUPS = {

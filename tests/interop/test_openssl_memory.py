@@ -37,6 +37,8 @@ from handclasp.wire.names import ContentType, HandshakeType, KeyUpdateRequest
 from interop.identities import CLASSIC_SCHEMES, NAME, OTHER_NAME, Identities
 from interop.openssl_bio import Meeting, StdlibPeer, meet, record_sizes, shake, stdlib_client, stdlib_server
 
+pytestmark = pytest.mark.peer("OpenSSL, `ssl`")
+
 SUITES = (
     CipherSuite.TLS_AES_128_GCM_SHA256,
     CipherSuite.TLS_AES_256_GCM_SHA384,

@@ -36,6 +36,8 @@ from interop.openssl_bio import StdlibPeer, meet, newer_client_peer, newer_serve
 from interop.programs import Host, connect, read_exactly
 from interop.test_openssl_cli import port_of, s_client, s_server
 
+pytestmark = pytest.mark.peer("OpenSSL, `ssl`")
+
 OPENSSL: Final = {
     CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: "ECDHE-ECDSA-AES128-GCM-SHA256",
     CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384: "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -228,6 +230,7 @@ def test_bindings_and_key_log(identities: Identities, tmp_path: Path) -> None:
     assert logged == ours.read_text().splitlines() != []
 
 
+@pytest.mark.peer("OpenSSL, pyOpenSSL")
 @pytest.mark.parametrize("context", [None, b"", b"context"])
 def test_exporters(context: bytes | None, identities: Identities) -> None:
     foreign = SSL.Context(SSL.TLS_METHOD)
@@ -294,6 +297,7 @@ def test_server_resumes(tickets: bool, identities: Identities) -> None:
 # --- live ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 def test_live_server_of_key_transport(identities: Identities, encrypting: Identity) -> None:
     with s_server(encrypting, "-cipher", "AES128-GCM-SHA256", version="-tls1_2") as server:
         config = dangerous(ClientConfig(trust=identities.trust), CipherSuite.TLS_RSA_WITH_AES_128_GCM_SHA256)
@@ -305,6 +309,7 @@ def test_live_server_of_key_transport(identities: Identities, encrypting: Identi
             assert read_exactly(tls, 12) == b"0 from them\n"
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 @pytest.mark.parametrize("suite", OPENSSL, ids=str)
 def test_live_client(suite: CipherSuite, identities: Identities, encrypting: Identity) -> None:
     identity = identity_for(KINDS[SUITES[suite].key_exchange][0], suite, identities, encrypting)

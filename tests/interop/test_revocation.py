@@ -195,6 +195,7 @@ def test_a_list_by_openssl(register: Register) -> None:
 # --- stapling --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
 @pytest.mark.parametrize("revoked", [False, True])
 def test_our_client_reads_what_openssl_staples(register: Register, version: TLSVersion, revoked: bool) -> None:
@@ -231,6 +232,7 @@ def test_our_client_reads_what_openssl_staples(register: Register, version: TLSV
         assert caught.value.code == "staple-missing"
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
 def test_openssl_reads_what_we_staple(register: Register, version: TLSVersion) -> None:
     port = free_port()
@@ -252,6 +254,7 @@ def test_openssl_reads_what_we_staple(register: Register, version: TLSVersion) -
             client.hang_up()
 
 
+@pytest.mark.peer("GnuTLS")
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
 def test_gnutls_checks_what_we_staple(register: Register, version: TLSVersion) -> None:
     gnutls = tool("gnutls-cli")

@@ -42,6 +42,8 @@ from interop.openssl_bio import (
 )
 from interop.test_openssl_older import client_context, server_context
 
+pytestmark = pytest.mark.peer("OpenSSL, `ssl`")
+
 BULK: Final = bytes(range(256)) * 400
 """100 KiB."""
 
@@ -226,6 +228,7 @@ def test_newer_versions_alone_are_out_of_reach(role: str, identities: Identities
     assert meeting.theirs.alerts(sent=role == "client") == [Alert.PROTOCOL_VERSION]
 
 
+@pytest.mark.peer("OpenSSL, pyOpenSSL")
 def test_a_fallback_is_not_accepted(identities: Identities) -> None:
     context = older(newer_client(identities))
     context.set_mode(SEND_FALLBACK_SCSV)
@@ -257,6 +260,7 @@ def test_no_common_curve(role: str, identities: Identities) -> None:
     assert meeting.theirs.alerts(sent=role == "client") == [Alert.HANDSHAKE_FAILURE]
 
 
+@pytest.mark.peer("OpenSSL, pyOpenSSL")
 @ROLES
 def test_a_wish_to_renegotiate_is_declined(role: str, identities: Identities) -> None:
     if role == "client":
@@ -302,6 +306,7 @@ SCHEMES: Final = [
 ]
 
 
+@pytest.mark.peer("OpenSSL, pyOpenSSL")
 @pytest.mark.parametrize(("names", "kind", "scheme"), SCHEMES, ids=str)
 @ROLES
 def test_signature_schemes(
@@ -318,6 +323,7 @@ def test_signature_schemes(
     meeting.exchange(b"from us", b"from them")
 
 
+@pytest.mark.peer("OpenSSL, pyOpenSSL")
 @pytest.mark.parametrize(("names", "kind", "scheme"), SCHEMES, ids=str)
 @ROLES
 def test_signature_schemes_of_client_certificates(

@@ -28,6 +28,8 @@ from interop.test_openssl_cli import s_client
 from interop.test_openssl_older import Encrypting, client_context, dangerous, server_context
 from interop.test_tls12 import BULK, ROLES, pair, shaken, stdlib
 
+pytestmark = pytest.mark.peer("OpenSSL, `ssl`")
+
 TICKETS = pytest.mark.parametrize("tickets", [True, False], ids=["ticket", "id"])
 
 
@@ -138,6 +140,7 @@ def test_key_transport_resumes(role: str, tickets: bool, identities: Identities,
     assert resumed == [False, True]
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 @TICKETS
 def test_live_client_reconnects(tickets: bool, identities: Identities) -> None:
     config = ServerConfig(credentials=[identities.of().credential], **keeping(tickets))

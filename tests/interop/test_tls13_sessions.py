@@ -33,6 +33,8 @@ from interop.test_openssl_cli import port_of, s_client, s_server
 from interop.test_tls12 import BULK, ROLES, stdlib
 from interop.test_tls12_sessions import end
 
+pytestmark = pytest.mark.peer("OpenSSL, `ssl`")
+
 KEPT = pytest.mark.parametrize("kept", ["tickets", "ids"])
 
 
@@ -114,6 +116,7 @@ def test_each_suite_resumes(suite: str, retried: bool, identities: Identities) -
 # --- early data ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 def test_openssl_takes_our_early_data(identities: Identities) -> None:
     sessions = ClientSessions()
     options = ("-early_data", "-max_early_data", "16384", "-no_anti_replay", "-naccept", "2")
@@ -136,6 +139,7 @@ def test_openssl_takes_our_early_data(identities: Identities) -> None:
             server.output.expect("and the rest")
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 def test_openssl_declines_our_early_data(identities: Identities) -> None:
     """It has forgotten that it allowed any: what we sent is passed over, and told."""
     sessions = ClientSessions()
@@ -159,6 +163,7 @@ def test_openssl_declines_our_early_data(identities: Identities) -> None:
             assert not server.output.holds(b"too soon")
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 def test_we_take_openssls_early_data(identities: Identities, tmp_path: Path) -> None:
     kept, early = tmp_path / "session", tmp_path / "early"
     early.write_bytes(b"sooner than soon\n")
@@ -189,6 +194,7 @@ KEY = bytes(range(32))
 SUITES = "TLS_AES_128_GCM_SHA256"
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 def test_our_key_against_openssls_server(identities: Identities) -> None:
     options = ("-nocert", "-psk", KEY.hex(), "-psk_identity", "sensor", "-ciphersuites", SUITES)
     with Program(tool("openssl"), "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-tls1_3", *options) as server:
@@ -199,6 +205,7 @@ def test_our_key_against_openssls_server(identities: Identities) -> None:
             server.output.expect("known beforehand")
 
 
+@pytest.mark.peer("OpenSSL, `openssl`")
 def test_openssls_key_against_our_server(identities: Identities) -> None:
     config = ServerConfig(psks=[ExternalPsk(b"sensor", KEY, role="server")])
     options = ("-psk", KEY.hex(), "-psk_identity", "sensor", "-ciphersuites", SUITES)
