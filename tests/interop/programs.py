@@ -253,6 +253,19 @@ class Host:
         self._socket.close()
 
 
+@contextmanager
+def greeting(config: ServerConfig) -> Generator[int, None, None]:
+    """Our server, which has nothing to say; its port."""
+
+    def serve(listener: handclasp.Listener) -> None:
+        for tls in listener:
+            tls.close()
+
+    with handclasp.listen((HOST, 0), config) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield listener.address[1]
+
+
 class Wire:
     """A connection of ours without a stream around it, driven by hand over TCP."""
 

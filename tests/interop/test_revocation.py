@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -32,66 +28,14 @@ from handclasp.crypto.keys import encode_private, generate
 from handclasp.crypto.signatures import KeyKind
 from handclasp.identity.names import peer_name
 from handclasp.identity.pem import encode
-from handclasp.lab.ca import CertificateAuthority, PemPair
-from handclasp.lab.responder import delegate
+from handclasp.lab.ca import CertificateAuthority
+from handclasp.lab.statements import Speaker
 from interop.identities import NAME
-from interop.programs import DEADLINE, HOST, Host, Program, connect, tool
+from interop.programs import HOST, Host, Program, connect, greeting, tool
+from interop.register import Register, run
 
 VERSIONS = [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2]
 FLAGS = {TLSVersion.TLS_1_3: "-tls1_3", TLSVersion.TLS_1_2: "-tls1_2"}
-
-
-@dataclass
-class Register:
-    """OpenSSL's index of issued certificates, and its responder over it."""
-
-    folder: Path
-    ca: CertificateAuthority
-
-    def __post_init__(self) -> None:
-        (self.folder / "ca.pem").write_bytes(self.ca.pem())
-        speaker = delegate(self.ca)
-        (self.folder / "signer.pem").write_bytes(speaker.certificate.pem())
-        (self.folder / "signer.key").write_bytes(encode("PRIVATE KEY", encode_private(speaker.key)))
-        self.index = self.folder / "index.txt"
-        self.index.touch()
-
-    def enter(self, credential: Credential, *, revoked: bool = False) -> None:
-        """Add a line; the responder reads the file when it starts."""
-        ends = f"{datetime.now(UTC) + timedelta(days=30):%y%m%d%H%M%SZ}"
-        taken = f"{datetime.now(UTC) - timedelta(days=1):%y%m%d%H%M%SZ},keyCompromise" if revoked else ""
-        serial = f"{credential.leaf.serial:X}"
-        serial = serial.zfill(len(serial) + len(serial) % 2)
-        with self.index.open("a") as index:
-            index.write(f"{'R' if revoked else 'V'}\t{ends}\t{taken}\t{serial}\tunknown\t/CN={serial}\n")
-
-    def signing(self) -> list[str | Path]:
-        return [
-            "-index", self.index, "-CA", self.folder / "ca.pem",
-            "-rsigner", self.folder / "signer.pem", "-rkey", self.folder / "signer.key", "-ndays", "1",
-        ]  # fmt: skip
-
-    def staple(self, *credentials: Credential) -> bytes:
-        """One response about these certificates, made without a network."""
-        request, response = self.folder / "request.der", self.folder / "response.der"
-        asked: list[str | Path] = ["-no_nonce", "-issuer", self.folder / "ca.pem"]
-        for number, credential in enumerate(credentials):
-            file = self.folder / f"asked{number}.pem"
-            file.write_bytes(credential.leaf.pem())
-            asked += ["-cert", file]
-        run("ocsp", *asked, "-reqout", request)
-        run("ocsp", *self.signing(), "-reqin", request, "-respout", response)
-        return response.read_bytes()
-
-    @contextmanager
-    def responder(self, port: int) -> Generator[None, None, None]:
-        with Program(tool("openssl"), "ocsp", "-port", str(port), *self.signing()) as program:
-            program.errors.expect("waiting for OCSP client connections")
-            yield
-
-
-def run(*arguments: str | Path) -> None:
-    subprocess.run([tool("openssl"), *arguments], check=True, capture_output=True, timeout=DEADLINE)
 
 
 @pytest.fixture
@@ -107,7 +51,7 @@ def free_port() -> int:
 
 def shake(client: ClientConfig, server: ServerConfig) -> handclasp.ConnectionInfo:
     """Our two ends over loopback. Raises what the client raises."""
-    with handclasp.listen((HOST, 0), server) as listener, connect(listener.address[1], client) as tls:
+    with greeting(server) as port, connect(port, client) as tls:
         return tls.info
 
 
@@ -168,11 +112,6 @@ def test_a_list_by_openssl(register: Register) -> None:
     (folder / "own.key").write_bytes(encode("PRIVATE KEY", encode_private(key)))
     own, usage = folder / "own.pem", "keyUsage=critical,keyCertSign,cRLSign"
     run("req", "-x509", "-new", "-key", folder / "own.key", "-subj", "/CN=own", "-addext", usage, "-out", own)
-    (folder / "crlnumber").write_text("01\n")
-    (folder / "ca.cnf").write_text(
-        f"[ca]\ndefault_ca=d\n[d]\ndatabase={register.index}\ncrlnumber={folder / 'crlnumber'}\ndefault_md=sha256\n"
-        "default_crl_days=1\ncrl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid\n"
-    )
     issuer = handclasp.TrustStore.from_file(folder / "own.pem").certificates[0]
     run("req", "-new", "-key", folder / "own.key", "-subj", f"/CN={NAME}", "-out", folder / "leaf.csr")
     (folder / "san.cnf").write_text(f"subjectAltName=DNS:{NAME}\nbasicConstraints=CA:FALSE\n")
@@ -182,54 +121,16 @@ def test_a_list_by_openssl(register: Register) -> None:
     presented = PresentedChain(leaf.chain, Role.SERVER, peer_name(NAME), datetime.now(UTC))
     verified = VerifiedPeer((leaf.leaf, issuer), "")
     policy = Revocation("hard", crls=[folder / "list.pem"])
-    gencrl: list[str | Path] = ["ca", "-gencrl", "-config", folder / "ca.cnf", "-cert", folder / "own.pem",
-                                "-keyfile", folder / "own.key", "-out", folder / "list.pem"]  # fmt: skip
-    run(*gencrl)
+    register.sign_as(Speaker(issuer, key))
+    register.list()
     assert policy.check(presented, verified).evidence is Evidence.CRL  # type: ignore[union-attr]
     register.enter(leaf, revoked=True)
-    run(*gencrl)
+    register.list()
     with pytest.raises(CertificateError, match="keyCompromise"):
         policy.check(presented, verified)
 
 
 # --- stapling --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.peer("OpenSSL, `openssl`")
-@pytest.mark.parametrize("version", VERSIONS, ids=str)
-@pytest.mark.parametrize("revoked", [False, True])
-def test_our_client_reads_what_openssl_staples(register: Register, version: TLSVersion, revoked: bool) -> None:
-    key = generate(KeyKind.P256)
-    credential = register.ca.issue(NAME, key=key, must_staple=True)
-    register.enter(credential, revoked=revoked)
-    pair = PemPair(b"".join(c.pem() for c in credential.chain), encode("PRIVATE KEY", encode_private(key)))
-    (register.folder / "server.pem").write_bytes(pair.chain + pair.key)
-    (register.folder / "staple.der").write_bytes(register.staple(credential))
-    config = ClientConfig(trust=register.ca.trust, versions=[version])
-    command: list[str | Path] = [
-        tool("openssl"),
-        "s_server",
-        "-accept",
-        f"{HOST}:0",
-        "-cert",
-        register.folder / "server.pem",
-        "-quiet",
-    ]
-    command[-1:] = ["-naccept", "1"]
-    with Program(*command, "-status_file", register.folder / "staple.der") as server:
-        port = server.output.expect(r"ACCEPT [^\n]*:(\d+)")
-        if revoked:
-            with pytest.raises(CertificateError, match="came with it") as caught:
-                connect(port, config)
-            assert caught.value.code == "revoked"
-        else:
-            with connect(port, config) as tls:
-                assert tls.info.revocation is Evidence.STAPLE
-    with Program(*command) as server:
-        port = server.output.expect(r"ACCEPT [^\n]*:(\d+)")
-        with pytest.raises(CertificateError) as caught:
-            connect(port, config)
-        assert caught.value.code == "staple-missing"
 
 
 @pytest.mark.peer("OpenSSL, `openssl`")
