@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar, Self
+from functools import lru_cache
+from typing import ClassVar, Self, TypeVar
 
 
 class Code(IntEnum):
@@ -11,8 +12,11 @@ class Code(IntEnum):
 
     `X(n)` never fails for a value that fits the width: unknown values keep their number.
 
-    Unknown members are made afresh each time and compare equal by value: a peer cannot fill memory with them.
+    Unknown members compare equal by value. Only the last few are kept: a peer cannot fill memory with them.
     """
+
+    # An enumeration's own is Python code that hashes the name: slower, and for another set than `==` is.
+    __hash__ = int.__hash__
 
     size: ClassVar[int]
     """Width on the wire, in bytes."""
@@ -33,7 +37,7 @@ class Code(IntEnum):
     def of(cls, value: int) -> Self:
         """`cls(value)`, six times as fast for the values that have names: for what is read again and again."""
         found: Self | None = cls._value2member_map_.get(value)  # type: ignore[assignment] # its values are members
-        return cls(value) if found is None else found
+        return _unknown(cls, value) if found is None else found
 
     @property
     def known(self) -> bool:
@@ -50,6 +54,15 @@ class Code(IntEnum):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label}>"
+
+
+C = TypeVar("C", bound=Code)
+
+
+@lru_cache(512)  # every ClientHello holds some of the few reserved values, and making a member takes 2 µs
+def _unknown(registry: type[C], value: int) -> C:
+    """A value without a name."""
+    return registry(value)
 
 
 GREASE = tuple(0x0A0A + 0x1010 * i for i in range(16))

@@ -309,6 +309,11 @@ class ServerConfig(Config):
             raise ConfigError("no credential can sign with any of signature_schemes")
 
     @property
+    def keeps_sessions(self) -> bool:
+        """Whether a client may come back for a short handshake."""
+        return self.tickets is not None or self.sessions is not None
+
+    @property
     def source(self) -> CredentialSource | None:
         """Who has to be asked for credentials; None where they are listed."""
         return None if isinstance(self.credentials, Sequence) else self.credentials

@@ -33,6 +33,8 @@ class Epoch(Enum):
 class Subject(Enum):
     """What two peers settle between them."""
 
+    __hash__ = object.__hash__  # a member is alone in its kind; an enumeration's own is Python code
+
     VERSION = "version"
     CIPHER_SUITE = "cipher_suite"
     GROUP = "group"

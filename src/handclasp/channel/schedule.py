@@ -8,9 +8,10 @@ The schedule derives. Installing keys is the script's doing (`read_with`, `write
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 from ..crypto.aead import NONCE_SIZE
-from ..crypto.hashing import Hash, hkdf_expand_label, hkdf_extract
+from ..crypto.hashing import Expander, Hash, hkdf_expand_label, hkdf_extract
 from ..crypto.secret import Secret
 from ..crypto.suites import Suite
 
@@ -26,9 +27,8 @@ class TrafficSecret:
 
     def keys(self) -> tuple[bytes, bytes]:
         """(key, iv), RFC 8446 §7.3."""
-        secret, hash_ = self.secret.reveal(), self.suite.hash
-        key = hkdf_expand_label(hash_, secret, b"key", b"", self.suite.aead.key_size)
-        return key, hkdf_expand_label(hash_, secret, b"iv", b"", NONCE_SIZE)
+        expand = Expander(self.suite.hash, self.secret.reveal()).label
+        return expand(b"key", b"", self.suite.aead.key_size), expand(b"iv", b"", NONCE_SIZE)
 
     def finished(self, transcript_hash: bytes) -> bytes:
         """verify_data, RFC 8446 §4.4.4."""
@@ -47,18 +47,21 @@ class TrafficSecret:
 class _Rung:
     suite: Suite
     secret: Secret = field(repr=False)
+    _expander: Expander = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_expander", Expander(self.suite.hash, self.secret.reveal()))
 
     def _derive(self, label: bytes, transcript_hash: bytes) -> Secret:
         """Derive-Secret, RFC 8446 §7.1."""
-        hash_ = self.suite.hash
-        return Secret(hkdf_expand_label(hash_, self.secret.reveal(), label, transcript_hash, hash_.size))
+        return Secret(self._expander.label(label, transcript_hash, self.suite.hash.size))
 
     def _traffic(self, label: bytes, transcript_hash: bytes) -> TrafficSecret:
         return TrafficSecret(self.suite, self._derive(label, transcript_hash))
 
     def _climb(self, input_key_material: bytes) -> Secret:
         hash_ = self.suite.hash
-        salt = self._derive(b"derived", hash_.digest(b"")).reveal()
+        salt = self._derive(b"derived", hash_.of_nothing).reveal()
         return Secret(hkdf_extract(hash_, salt, input_key_material))
 
 
@@ -71,15 +74,15 @@ class Early(_Rung):
     def start(cls, suite: Suite, psk: Secret | None = None) -> Early:
         """The first rung, with a pre-shared key or without."""
         zeros = bytes(suite.hash.size)
-        return cls(suite, Secret(hkdf_extract(suite.hash, zeros, zeros if psk is None else psk.reveal())))
+        extracted = _without_psk(suite.hash) if psk is None else hkdf_extract(suite.hash, zeros, psk.reveal())
+        return cls(suite, Secret(extracted))
 
     def binder(self, label: bytes, transcript_hash: bytes) -> bytes:
         """The proof that the pre-shared key is known, RFC 8446 §4.2.11.2; the hash covers the ClientHello up to it.
 
         `label` tells the kinds of keys apart: `res binder`, `ext binder`, `imp binder` (RFC 9258 §5.2).
         """
-        empty = self.suite.hash.digest(b"")
-        return TrafficSecret(self.suite, self._derive(label, empty)).finished(transcript_hash)
+        return TrafficSecret(self.suite, self._derive(label, self.suite.hash.of_nothing)).finished(transcript_hash)
 
     def client_traffic(self, transcript_hash: bytes) -> TrafficSecret:
         """What protects early data; the hash covers the ClientHello."""
@@ -88,6 +91,13 @@ class Early(_Rung):
     def agree(self, shared: Secret | None) -> Handshake:
         """Climb with the (EC)DHE shared secret; None where the pre-shared key stands alone."""
         return Handshake(self.suite, self._climb(bytes(self.suite.hash.size) if shared is None else shared.reveal()))
+
+
+@cache
+def _without_psk(algorithm: Hash) -> bytes:
+    """Where every full handshake starts from: nothing in it is secret."""
+    zeros = bytes(algorithm.size)
+    return hkdf_extract(algorithm, zeros, zeros)
 
 
 class Handshake(_Rung):
@@ -134,6 +144,5 @@ class ExporterSecret:
 
     def export(self, label: bytes, context: bytes | None, length: int) -> bytes:
         """RFC 8446 §7.5: `length` bytes, at most 255 times the hash's size. No context is an empty one."""
-        empty = self.hash.digest(b"")
-        derived = hkdf_expand_label(self.hash, self.secret.reveal(), label, empty, self.hash.size)
+        derived = hkdf_expand_label(self.hash, self.secret.reveal(), label, self.hash.of_nothing, self.hash.size)
         return hkdf_expand_label(self.hash, derived, b"exporter", self.hash.digest(context or b""), length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
@@ -58,10 +58,11 @@ def curve_key_pair(
     group: NamedGroup, private: x25519.X25519PrivateKey | x448.X448PrivateKey | ec.EllipticCurvePrivateKey
 ) -> KeyPair:
     """The key pair around an existing private key."""
-    if isinstance(private, ec.EllipticCurvePrivateKey):
-        point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    public_key: Any = private.public_key()
+    if group in _CURVES:
+        point = public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return KeyPair(group, point, _nist_agreement(group, private))
-    return KeyPair(group, private.public_key().public_bytes_raw(), _montgomery_agreement(group, private))
+    return KeyPair(group, public_key.public_bytes_raw(), _montgomery_agreement(group, private))
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------
@@ -90,32 +91,33 @@ def _generate_curve(group: NamedGroup) -> KeyPair:
     return curve_key_pair(group, ec.generate_private_key(_CURVES[group]))
 
 
-def _montgomery_agreement(
-    group: NamedGroup, private: x25519.X25519PrivateKey | x448.X448PrivateKey
-) -> Callable[[bytes], bytes]:
+def _montgomery_agreement(group: NamedGroup, private: Any) -> Callable[[bytes], bytes]:
+    theirs = x25519.X25519PublicKey if group is NamedGroup.X25519 else x448.X448PublicKey
+
     def agree(share: bytes) -> bytes:
         _check_size(group, share, CURVE_SHARE_SIZE[group])
         try:
             # the library refuses low-order points, whose result would be all zero (RFC 8446 §7.4.2)
-            if isinstance(private, x25519.X25519PrivateKey):
-                return private.exchange(x25519.X25519PublicKey.from_public_bytes(share))
-            return private.exchange(x448.X448PublicKey.from_public_bytes(share))
+            secret: bytes = private.exchange(theirs.from_public_bytes(share))
         except ValueError:
             raise PeerFault(KEY_SHARE_INVALID, f"{group}: a point of low order") from None
+        return secret
 
     return agree
 
 
-def _nist_agreement(group: NamedGroup, private: ec.EllipticCurvePrivateKey) -> Callable[[bytes], bytes]:
+def _nist_agreement(group: NamedGroup, private: Any) -> Callable[[bytes], bytes]:
     def agree(share: bytes) -> bytes:
         _check_size(group, share, CURVE_SHARE_SIZE[group])
         if share[0] != 4:
             # the library would take compressed points too; TLS does not (RFC 8446 §4.2.8.2)
             raise PeerFault(KEY_SHARE_INVALID, f"{group}: not an uncompressed point")
         try:
-            return private.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(private.curve, share))
+            theirs = ec.EllipticCurvePublicKey.from_encoded_point(private.curve, share)
+            secret: bytes = private.exchange(ec.ECDH(), theirs)
         except ValueError:
             raise PeerFault(KEY_SHARE_INVALID, f"{group}: not a point of the curve") from None
+        return secret
 
     return agree
 

@@ -43,6 +43,8 @@ PublicKey: TypeAlias = (
 class KeyKind(Enum):
     """Kinds of keys that sign handshakes. The value is the name for humans."""
 
+    __hash__ = object.__hash__  # a member is alone in its kind; an enumeration's own is Python code
+
     RSA = "RSA"
     """rsaEncryption: the common RSA key."""
     RSA_PSS = "RSA-PSS"
@@ -62,11 +64,14 @@ def kind_of(public_key: Any, *, pss: bool = False) -> KeyKind | None:
 
     `pss` says that the certificate declares its RSA key as id-RSASSA-PSS: the key object alone cannot tell.
     """
-    family = _family(type(public_key))  # type: ignore[arg-type] # classes have a hash
+    return _kind(public_key, _family(type(public_key)), pss)  # type: ignore[arg-type] # classes have a hash
+
+
+def _kind(key: Any, family: type | None, pss: bool) -> KeyKind | None:
     if family is rsa.RSAPublicKey:
         return KeyKind.RSA_PSS if pss else KeyKind.RSA
     if family is ec.EllipticCurvePublicKey:
-        return _CURVES.get(public_key.curve.name)
+        return _CURVES.get(key.curve.name)
     return None if family is None else _PURE_KINDS.get(family)
 
 
@@ -75,6 +80,12 @@ def _family(key_type: type) -> type | None:
     """The library's public name for a class of public keys. Remembered: each look at an abstract class costs 1 µs."""
     known = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, *_PURE_KINDS)
     return next((family for family in known if issubclass(key_type, family)), None)
+
+
+@cache
+def _private_family(key_type: type) -> type | None:
+    """The same for the public half of a class of private keys: making that half itself takes 10 µs."""
+    return next((public for private, public in _HALVES.items() if issubclass(key_type, private)), None)
 
 
 def rsa_exponent(public_key: Any) -> int | None:
@@ -103,11 +114,12 @@ def sign(private_key: PrivateKey, scheme: SignatureScheme, data: bytes) -> bytes
     method = _TLS13.get(scheme) or _TLS12.get(scheme)
     if method is None:
         raise ValueError(f"{scheme} does not sign handshakes")
-    kind = kind_of(private_key.public_key(), pss=method.kind is KeyKind.RSA_PSS)
+    family = _private_family(type(private_key))
+    kind = _kind(private_key, family, pss=method.kind is KeyKind.RSA_PSS)
     if kind is not method.kind:
         raise ValueError(f"{scheme} needs a key of kind {method.kind.value}, not {kind.value if kind else 'another'}")
     try:
-        return _sign(private_key, method, data)
+        return _sign(private_key, family, method, data)
     except Exception:
         refused = f"this key cannot sign with {scheme}"
     # Raised out here so that not even its context keeps the library's frames, which hold the key.
@@ -158,20 +170,21 @@ def _method(scheme: SignatureScheme, kind: KeyKind, version: TLSVersion) -> _Met
     return None
 
 
-def _sign(private_key: PrivateKey, method: _Method, data: bytes) -> bytes:
-    if isinstance(private_key, ec.EllipticCurvePrivateKey):
-        return private_key.sign(data, ec.ECDSA(_hash(method)))
-    if isinstance(private_key, rsa.RSAPrivateKey):
-        return private_key.sign(data, _padding(method), _hash(method))
-    return private_key.sign(data)
+def _sign(private_key: Any, family: type | None, method: _Method, data: bytes) -> bytes:
+    if family is ec.EllipticCurvePublicKey:
+        signature: bytes = private_key.sign(data, ec.ECDSA(_hash(method)))
+    elif family is rsa.RSAPublicKey:
+        signature = private_key.sign(data, _padding(method), _hash(method))
+    else:
+        signature = private_key.sign(data)
+    return signature
 
 
-def _verify(public_key: PublicKey | None, method: _Method, signature: bytes, data: bytes) -> None:
-    if public_key is None:
-        raise ValueError("no key")
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
+def _verify(public_key: Any, method: _Method, signature: bytes, data: bytes) -> None:
+    family = _family(type(public_key))  # type: ignore[arg-type] # classes have a hash
+    if family is ec.EllipticCurvePublicKey:
         public_key.verify(signature, data, ec.ECDSA(_hash(method)))
-    elif isinstance(public_key, rsa.RSAPublicKey):
+    elif family is rsa.RSAPublicKey:
         public_key.verify(signature, data, _padding(method), _hash(method))
     else:
         public_key.verify(signature, data)
@@ -215,6 +228,16 @@ _PURE_KINDS: Final[Mapping[type, KeyKind]] = {
     mldsa.MLDSA44PublicKey: KeyKind.MLDSA44,
     mldsa.MLDSA65PublicKey: KeyKind.MLDSA65,
     mldsa.MLDSA87PublicKey: KeyKind.MLDSA87,
+}
+
+_HALVES: Final[Mapping[type, type]] = {
+    rsa.RSAPrivateKey: rsa.RSAPublicKey,
+    ec.EllipticCurvePrivateKey: ec.EllipticCurvePublicKey,
+    ed25519.Ed25519PrivateKey: ed25519.Ed25519PublicKey,
+    ed448.Ed448PrivateKey: ed448.Ed448PublicKey,
+    mldsa.MLDSA44PrivateKey: mldsa.MLDSA44PublicKey,
+    mldsa.MLDSA65PrivateKey: mldsa.MLDSA65PublicKey,
+    mldsa.MLDSA87PrivateKey: mldsa.MLDSA87PublicKey,
 }
 
 _ML_DSA_ROWS: Final = {

@@ -183,19 +183,19 @@ def _greased(
 ) -> tuple[ClientHelloExtensions, tuple[CipherSuite, ...]]:
     """RFC 8701 §3.1: one reserved value in front of each list, an empty extension first and another before the last."""
     picks = [GREASE[byte % len(GREASE)] for byte in config.entropy.random(5)]
-    first, second = ExtensionType(picks[0]), ExtensionType(picks[1])
+    first, second = ExtensionType.of(picks[0]), ExtensionType.of(picks[1])
     if first == second:
-        second = ExtensionType(GREASE[(GREASE.index(first) + 1) % len(GREASE)])
-    group = NamedGroup(picks[2])
+        second = ExtensionType.of(GREASE[(GREASE.index(first) + 1) % len(GREASE)])
+    group = NamedGroup.of(picks[2])
     greased = replace(
         extensions,
         supported_groups=(group, *(extensions.supported_groups or ())),
         key_share=_in_front(KeyShareEntry(group, b"\0"), extensions.key_share),
-        supported_versions=_in_front(TLSVersion(picks[3]), extensions.supported_versions),
+        supported_versions=_in_front(TLSVersion.of(picks[3]), extensions.supported_versions),
         unknown=((first, b""), (second, b"\0")),
         order=(first, *extensions.order, second),
     )
-    return greased, (CipherSuite(picks[4]), *suites)
+    return greased, (CipherSuite.of(picks[4]), *suites)
 
 
 def _in_front(first: T, others: tuple[T, ...] | None) -> tuple[T, ...] | None:

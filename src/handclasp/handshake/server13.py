@@ -129,8 +129,10 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     agreement = check_finished(await peer.receive(Finished), theirs.finished(covered), covered)
     peer.change_cipher_specs(ChangeCipherSpecs.REFUSE)
     peer.read_with(read_secret, Epoch.APPLICATION)
-    secret, policy = main.resumption(transcript.hash()), server_policy(config)
-    kept = resumable(peer, config, suite, secret, policy, identity, None if psk is None else psk.session)
+    kept = None
+    if config.keeps_sessions:
+        secret, policy = main.resumption(transcript.hash()), server_policy(config)
+        kept = resumable(peer, config, suite, secret, policy, identity, None if psk is None else psk.session)
     return Established(
         identity=identity,
         possession=possession,

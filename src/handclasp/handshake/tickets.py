@@ -25,11 +25,10 @@ WEEK = 604_800
 
 
 def issuer_of(config: ServerConfig, hello: ClientHello, resumable: Resumable | None) -> TicketIssuer | None:
-    """None where tickets would be of no use: we keep no sessions, or the client resumes in no way that we do."""
+    """None where tickets would be of no use: nothing can be resumed, or the client resumes in no way that we do."""
     modes = hello.extensions.psk_key_exchange_modes or ()
     usable = PskKeyExchangeMode.PSK_DHE_KE in modes or (PskKeyExchangeMode.PSK_KE in modes and config.danger.psk_alone)
-    kept = config.tickets is not None or config.sessions is not None
-    return TicketIssuer(config, resumable) if resumable is not None and usable and kept else None
+    return TicketIssuer(config, resumable) if resumable is not None and usable else None
 
 
 async def send_tickets(peer: Peer, issuer: TicketIssuer, number: int) -> None:

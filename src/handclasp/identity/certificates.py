@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import islice
 from typing import Final, TypeVar, cast
 
@@ -172,7 +173,7 @@ def parse_chain(ders: Sequence[bytes], limits: Limits) -> tuple[Certificate, ...
         size = len(der)
         require(size <= limits.certificate, CHAIN_TOO_LONG, f"certificate {index}: {size} bytes")
     require(sum(map(len, ders)) <= limits.certificate_message, CHAIN_TOO_LONG, "more bytes than a message may have")
-    return tuple(_parse_received(index, der) for index, der in enumerate(ders))
+    return tuple([_parse_received(index, der) for index, der in enumerate(ders)])
 
 
 def certificates_from(data: bytes) -> tuple[Certificate, ...]:
@@ -203,9 +204,18 @@ def certificates_from(data: bytes) -> tuple[Certificate, ...]:
 
 def _parse_received(index: int, der: bytes) -> Certificate:
     try:
-        return Certificate.from_der(der)
+        return _read_lately(der) if len(der) <= _MOST_REMEMBERED else Certificate.from_der(der)
     except ValueError as error:
         raise PeerFault(CERTIFICATE_MALFORMED, f"certificate {index}: {error}") from None
+
+
+@lru_cache(128)
+def _read_lately(der: bytes) -> Certificate:
+    """The same bytes are the same certificate: it is read once, and a thousand connections to one server share it.
+
+    This is reading alone. Whether it is good is asked at every handshake.
+    """
+    return Certificate.from_der(der)
 
 
 def load_x509(der: bytes) -> pyca.Certificate:
@@ -292,7 +302,7 @@ def _read_key(x509: pyca.Certificate) -> _Key:
     bits = int(getattr(key, "key_size", 0)) or 8 * _RAW_SIZES.get(kind, 0)
     schemes = schemes_for(kind, bits) if kind else ()
     return _Key(
-        public_key=key if kind and isinstance(key, PublicKey) else None,
+        public_key=cast(PublicKey, key) if kind else None,  # `kind_of` knows these alone
         kind=kind,
         bits=bits,
         description=_key_description(key, kind, bits, oid.dotted_string),
@@ -358,6 +368,8 @@ _RAW_SIZES: Final[dict[KeyKind | None, int]] = {
 }
 _NAME_TYPES: Final = (pyca.DNSName, pyca.IPAddress)
 _MOST_URLS: Final = 4
+_MOST_REMEMBERED: Final = 4096
+"""Longest certificate in DER that is kept to be met again: with few exceptions, all of the web's."""
 _SERIAL_ZERO: Final = bytes.fromhex("a003020102020100")
 """How a certificate of version 3 with the serial number 0 begins, inside its two outer headers (RFC 5280 §4.1)."""
 _WARNINGS: Final = threading.Lock()

@@ -79,8 +79,11 @@ def check_chain(presented: PresentedChain) -> None:
 
 def extension_of(certificate: Certificate, kind: type[E]) -> E | None:
     """An extension's value; None where it is absent."""
-    values = (extension.value for extension in certificate.x509.extensions)
-    return next((value for value in values if isinstance(value, kind)), None)
+    for extension in certificate.x509.extensions:
+        value = extension.value
+        if type(value) is kind:  # `isinstance` with the library's abstract classes costs 1 µs
+            return value
+    return None
 
 
 def key_usages(certificate: Certificate) -> str:
@@ -94,7 +97,7 @@ def key_usages(certificate: Certificate) -> str:
 def has_name(certificate: Certificate, name: PeerName) -> bool:
     """True when subjectAltName covers the name (RFC 9525 §6): an address never by a DNS name that reads like it."""
     kind = pyca.IPAddress if name.kind == "ip" else pyca.DNSName
-    found = (str(entry.value) for entry in alternative_names(certificate) if isinstance(entry, kind))
+    found = [str(entry.value) for entry in alternative_names(certificate) if type(entry) is kind]
     return any_matches(found, name)
 
 

@@ -14,6 +14,8 @@ from .names import PeerName
 class Role(Enum):
     """Who presented a chain."""
 
+    __hash__ = object.__hash__  # a member is alone in its kind; an enumeration's own is Python code
+
     SERVER = "server"
     CLIENT = "client"
 

@@ -95,7 +95,7 @@ class CodePoint(Codec[C]):
                 raise PeerFault(SHORT)
             number = int.from_bytes(data[at:after])
             member = known.get(number)
-            return registry(number) if member is None else member, after
+            return registry.of(number) if member is None else member, after
 
         def write(value: C, out: bytearray) -> None:
             out += value.to_bytes(size)
@@ -106,8 +106,8 @@ class CodePoint(Codec[C]):
         """`count` code points at once: the long lists of a ClientHello."""
         numbers = unpack_from(f">{count}{'BH'[self.size - 1]}", data, at)
         known = self.registry._value2member_map_
-        registry = self.registry
-        return tuple([known.get(number) or registry(number) for number in numbers])  # type: ignore[misc]
+        unknown = self.registry.of
+        return tuple([known.get(number) or unknown(number) for number in numbers])  # type: ignore[misc]
 
 
 class Opaque(Codec[bytes]):
@@ -287,14 +287,28 @@ class Extensions(Codec[B]):
             seen: dict[ExtensionType, None] = {}
             unknown: list[RawExtension] = []
             while at < end:
-                type_, at, after = _extension_header(data, at, end)
+                # this loop is in one piece: with a function for the header and one for the body it takes a third longer
+                if at + 4 > end:
+                    raise PeerFault(SHORT)
+                number, length = unpack_from(">HH", data, at)
+                at += 4
+                after = at + length
+                if after > end:
+                    raise PeerFault(SHORT)
+                type_ = ExtensionType.of(number)
                 if type_ in seen:
                     raise PeerFault(EXTENSION_DUPLICATE, str(type_))
                 seen[type_] = None
                 declared = readers.get(type_)
                 if declared is not None:
                     name, read_body = declared
-                    values[name] = _read_body(read_body, data, at, after, type_)
+                    try:
+                        values[name], at = read_body(data, at, after)
+                        if at != after:
+                            raise PeerFault(TRAILING)
+                    except PeerFault as fault:
+                        fault.detail = f"extension {type_}"
+                        raise
                 elif type_ in RECOGNISED:
                     raise PeerFault(EXTENSION_MISPLACED, f"{type_} in {cls.__name__}")
                 else:
@@ -409,26 +423,6 @@ def _span(data: bytes, at: int, end: int, prefix: int, fixed: int) -> tuple[int,
     if after > end:
         raise PeerFault(SHORT)
     return start, after
-
-
-def _extension_header(data: bytes, at: int, end: int) -> tuple[ExtensionType, int, int]:
-    if at + 4 > end:
-        raise PeerFault(SHORT)
-    after = at + 4 + int.from_bytes(data[at + 2 : at + 4])
-    if after > end:
-        raise PeerFault(SHORT)
-    return ExtensionType.of(int.from_bytes(data[at : at + 2])), at + 4, after
-
-
-def _read_body(read: Read[Any], data: bytes, at: int, end: int, type_: ExtensionType) -> Any:
-    try:
-        value, at = read(data, at, end)
-        if at != end:
-            raise PeerFault(TRAILING)
-    except PeerFault as fault:
-        fault.detail = f"extension {type_}"
-        raise
-    return value
 
 
 def _patch_length(out: bytearray, start: int, prefix: int, least: int, most: int) -> None:
