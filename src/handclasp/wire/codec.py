@@ -274,6 +274,10 @@ class Extensions(Codec[B]):
         self.by_type: dict[ExtensionType, tuple[str, Extension[Any]]] = {
             part.type: (name, part) for name, part in _declared_parts(cls) if isinstance(part, Extension)
         }
+        self.read, self.write = self._reader(), self._writer()
+
+    def _reader(self) -> Read[B]:
+        cls, least, may_be_absent = self.cls, self.least, self.may_be_absent
         readers = {type_: (name, part.read) for type_, (name, part) in self.by_type.items()}
         make: Callable[..., B] = cls
 
@@ -316,6 +320,11 @@ class Extensions(Codec[B]):
                 at = after
             return make(**values, unknown=tuple(unknown), order=tuple(seen)), end
 
+        return read
+
+    def _writer(self) -> Write[B]:
+        least, may_be_absent, by_type = self.least, self.may_be_absent, self.by_type
+
         def write(value: B, out: bytearray) -> None:
             if may_be_absent and not value.order:
                 return  # older peers may know no extensions at all
@@ -326,15 +335,15 @@ class Extensions(Codec[B]):
                 out += type_.to_bytes(2)
                 body = len(out)
                 out += b"\0\0"
-                if type_ in self.by_type:
-                    name, part = self.by_type[type_]
+                if type_ in by_type:
+                    name, part = by_type[type_]
                     part.write(getattr(value, name), out)
                 else:
                     out += unknown[type_]
                 _patch_length(out, body, 2, 0, 0xFFFF)
             _patch_length(out, start, 2, least, 0xFFFF)
 
-        self.read, self.write = read, write
+        return write
 
 
 _FIELDS: dict[type, tuple[tuple[str, ExtensionType], ...]] = {}
