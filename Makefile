@@ -23,12 +23,16 @@ lint: $(VENV)/.test
 unit: $(VENV)/.test
 	$(PYTEST) -n 2 --cov --cov-report=term:skip-covered
 
-# The same tests with the programs that are not part of a bare system: GnuTLS, curl, Go, Redis.
+# The tests against other implementations, with all of them installed, in a network of their own; the table of what they
+# show goes to docs/conformance.md.
+PEERS := openssl curl gnutls-cli certutil tstclnt selfserv node java javac chromium firefox-esr redis-server ip
 interop: $(VENV)/.test
-	command -v gnutls-cli && command -v curl && command -v openssl && command -v redis-server || \
-		{ apt-get update -qq && apt-get install -y -qq gnutls-bin curl openssl redis-server; }
+	for peer in $(PEERS); do command -v $$peer > /dev/null || missing=1; done; test -z "$$missing" || \
+		{ apt-get update -qq && apt-get install -y -qq openssl curl gnutls-bin libnss3-tools nodejs default-jdk-headless \
+			chromium firefox-esr redis-server iproute2; }
 	$(BIN)/pip install -q -e '.[interop]'
-	HANDCLASP_INTEROP=1 $(PYTEST) tests/interop -n 2 -rs
+	cd tests && ../$(BIN)/python -m interop.measure
+	$(MAKE) docs
 
 # The load tests at full size, with their figures: 5,000 idle connections, 20,000 handshakes, 2 GiB. Takes a while.
 load: $(VENV)/.test

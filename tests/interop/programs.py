@@ -81,7 +81,7 @@ def digits(size: int) -> bytes:
 
 
 class Program:
-    """A program under way. Its input never blocks the test; leaving the context kills it."""
+    """A program under way. Its input never blocks the test; leaving the context kills it, with all that it started."""
 
     def __init__(self, *command: str | Path, environment: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
@@ -90,6 +90,7 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
             env=None if environment is None else {**os.environ, **environment},
         )
         assert self._process.stdin is not None
@@ -122,7 +123,7 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self.hang_up()
         self._writer.join()
@@ -178,11 +179,11 @@ class Output:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def expect(self, pattern: str) -> str:
+    def expect(self, pattern: str, timeout: float = DEADLINE) -> str:
         """Wait until a pattern has been written; its first group, or all of it."""
         compiled = re.compile(pattern.encode())
         with self._changed:
-            self._changed.wait_for(lambda: compiled.search(self._data) or self._ended, DEADLINE)
+            self._changed.wait_for(lambda: compiled.search(self._data) or self._ended, timeout)
             found = compiled.search(bytes(self._data))
         assert found is not None, f"no {pattern!r} in {bytes(self._data[-4000:])!r}"
         return found.group(1 if found.lastindex else 0).decode()
@@ -198,6 +199,11 @@ class Output:
         """Everything, once the program has closed this output."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._ended, DEADLINE), "the program does not come to an end"
+            return bytes(self._data)
+
+    def so_far(self) -> bytes:
+        """What there is."""
+        with self._changed:
             return bytes(self._data)
 
     def close(self) -> None:
@@ -227,9 +233,9 @@ def connect(port: int | str, config: ClientConfig, name: str = NAME) -> TLSSocke
 class Host:
     """Our server for one connection after another, each accepted by the test itself, which so sees how it fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = DEADLINE) -> None:
         self._socket = socket.create_server((HOST, 0))
-        self._socket.settimeout(DEADLINE)
+        self._socket.settimeout(patience)
         self.port: int = self._socket.getsockname()[1]
         self.address = f"{HOST}:{self.port}"
 

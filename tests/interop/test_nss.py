@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -26,8 +25,8 @@ from handclasp.crypto.signatures import KeyKind
 from handclasp.crypto.suites import DEFAULT_SUITES
 from handclasp.trace import Direction
 from interop.identities import NAME, OTHER_NAME, Identities, Identity
+from interop.nss import Database
 from interop.programs import (
-    DEADLINE,
     HOST,
     MEBIBYTE,
     Host,
@@ -68,34 +67,8 @@ REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 """selfserv answers when it has seen the end of a request, with a head and the request."""
 
 
-class Database:
-    """A folder with NSS's certificates and keys."""
-
-    def __init__(self, folder: Path, trusted: Identities) -> None:
-        self.folder = folder
-        self.name = f"sql:{folder}"
-        folder.mkdir()
-        _run("certutil", "-N", "-d", self.name, "--empty-password")
-        _run("certutil", "-A", "-d", self.name, "-n", "root", "-t", "CT,C,C", "-i", trusted.root_file)
-
-    def enter(self, identity: Identity) -> str:
-        """Take in a leaf with its key; the nickname it has then."""
-        nickname = identity.chain_file.stem
-        bundle = self.folder / f"{nickname}.p12"
-        _run("openssl", "pkcs12", "-export", "-in", identity.chain_file, "-inkey", identity.key_file,
-             "-name", nickname, "-out", bundle, "-passout", "pass:")  # fmt: skip
-        _run("pk12util", "-i", bundle, "-d", self.name, "-W", "")
-        return nickname
-
-
-def _run(program: str, *arguments: str | Path) -> None:
-    subprocess.run([tool(program), *arguments], check=True, capture_output=True, timeout=DEADLINE)
-
-
 @pytest.fixture
 def database(tmp_path: Path, identities: Identities) -> Database:
-    for program in ("certutil", "pk12util", "openssl"):
-        tool(program)
     return Database(tmp_path / "nss", identities)
 
 
