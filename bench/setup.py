@@ -31,7 +31,7 @@ def beginnings(libraries: Iterable[Library], results: Results) -> None:
     system = TrustStore.system().sources
 
     def first_use() -> None:
-        roots._LOADED.clear()  # as in a process that has not used them yet
+        roots._load.cache_clear()  # as in a process that has not used them yet
         roots.load(system)
 
     try:

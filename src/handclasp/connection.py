@@ -159,7 +159,7 @@ class Connection:
         """Bytes for the transport. After a fatal error too: the alert that tells the peer."""
         with _Turn(self):
             self._peer.update_pending = False
-            if self._error is None:
+            if self._outbound.unsealed and self._error is None:
                 self._guard(self._outbound.flush)
             return self._outbound.take()
 
@@ -175,8 +175,9 @@ class Connection:
         client may then be someone who replays it (RFC 8446 §4.4.4).
         """
         with _Turn(self):
-            self._require_alive()
-            if not self._peer.answers_early:
+            if self._peer.answers_early:
+                self._require_alive()
+            else:
                 self._require_established()
             self._require_open()
             self._guard(self._send, memoryview(data).cast("B"))

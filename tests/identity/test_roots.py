@@ -22,7 +22,7 @@ FIRST, SECOND = CertificateAuthority("first root"), CertificateAuthority("second
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    monkeypatch.setattr(roots, "_LOADED", {})
+    roots._load.cache_clear()
 
 
 @pytest.fixture
@@ -69,15 +69,19 @@ def test_what_is_read_is_remembered(bundle: Path, monkeypatch: pytest.MonkeyPatc
         thread.start()
     for thread in threads:
         thread.join()
+    # threads that come at once may read beside each other: a lock that an interruption left held would stop them all
+    first = len(read)
+    assert 2 <= first <= 2 * len(threads)
     bundle.unlink()
     assert store.certificates == both()
-    assert len(read) == 2
+    assert len(read) == first
 
 
 def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
-    for number in range(roots._MOST_REMEMBERED + 5):
+    for number in range(40):
         _ = TrustStore.from_pem(FIRST.pem() + b"\n" * number).certificates
-    assert len(roots._LOADED) == roots._MOST_REMEMBERED
+    remembered = roots._load.cache_info()
+    assert remembered.currsize == remembered.maxsize == 32
 
 
 def test_stores_are_added() -> None:

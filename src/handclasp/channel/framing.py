@@ -47,6 +47,8 @@ class Deframer:
     def next(self, protected: bool) -> bytes | None:
         """The next record with its header, or None until more bytes come. Raises PeerFault on a wrong header."""
         buffer, start = self._buffer, self._start
+        if not buffer:
+            return None
         if len(buffer) - start < RECORD_HEADER:
             self._wait()
             return None

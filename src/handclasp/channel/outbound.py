@@ -20,7 +20,6 @@ class Outbound:
     """Collects handshake messages, cuts and seals them when keys change or bytes are asked for."""
 
     __slots__ = (
-        "_handshake",
         "_limits",
         "_padding",
         "_records",
@@ -30,13 +29,15 @@ class Outbound:
         "epoch",
         "most_content",
         "secret",
+        "unsealed",
     )
 
     def __init__(self, limits: Limits, padding: Padding | None, trace: Trace | None, first_version: int) -> None:
         self._limits = limits
         self._padding = padding
         self._trace = trace
-        self._handshake = bytearray()
+        self.unsealed = bytearray()
+        """Handshake messages that wait for their neighbours."""
         self._records: list[bytes] = []
         self._sealer: Sealer = ClearSealer(first_version)
         self.epoch = Epoch.CLEAR
@@ -49,7 +50,7 @@ class Outbound:
 
     def message(self, encoded: bytes) -> None:
         """Queue a handshake message; it leaves with its neighbours in as few records as possible."""
-        self._handshake += encoded
+        self.unsealed += encoded
         if self._trace:
             self._trace(MessageMoved(Direction.SENT, self.epoch, ContentType.HANDSHAKE, encoded))
 
@@ -83,7 +84,7 @@ class Outbound:
 
     def data(self, content: bytes | memoryview) -> None:
         """Seal one record's worth of application data: at most `most_content` bytes."""
-        if self._handshake:
+        if self.unsealed:
             self.flush()
         self._seal(ContentType.APPLICATION_DATA, content)
 
@@ -97,7 +98,7 @@ class Outbound:
 
     def take(self) -> bytes:
         """All records made so far."""
-        if self._handshake:
+        if self.unsealed:
             self.flush()
         taken = b"".join(self._records)
         self._records.clear()
@@ -106,12 +107,12 @@ class Outbound:
     @property
     def pending(self) -> bool:
         """Whether there is something to take."""
-        return bool(self._records or self._handshake)
+        return bool(self._records or self.unsealed)
 
     def flush(self) -> None:
         """Seal the messages that are queued."""
-        queued = bytes(self._handshake)
-        self._handshake.clear()
+        queued = bytes(self.unsealed)
+        self.unsealed.clear()
         for start in range(0, len(queued), self.most_content):
             self._seal(ContentType.HANDSHAKE, queued[start : start + self.most_content])
 

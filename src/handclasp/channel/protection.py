@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
-from ..crypto.aead import NONCE_SIZE, open_or_none
+from ..crypto.aead import DAMAGED, NONCE_SIZE, open_or_none
 from ..crypto.suites import Suite
 from ..limits import RECORD_HEADER, Limits
 from ..rules import PLAINTEXT_OVERFLOW, RECORD_KEY_SPENT, RECORD_ONLY_PADDING, fail, require
@@ -148,10 +148,10 @@ class Opener13(_Counted):
         if self.number >= self._last:
             fail(RECORD_KEY_SPENT)
         # The additional data is the header as it was received, not as it should have been.
-        header, sealed = record[:RECORD_HEADER], record[RECORD_HEADER:]
         nonce = (self._iv ^ (self.number + 1)).to_bytes(NONCE_SIZE)
-        inner = open_or_none(self._cipher, nonce, sealed, header)
-        if inner is None:
+        try:
+            inner = self._cipher.decrypt(nonce, record[RECORD_HEADER:], record[:RECORD_HEADER])
+        except DAMAGED:
             return None
         self.number += 1
         content = inner.rstrip(b"\0")

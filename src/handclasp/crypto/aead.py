@@ -58,5 +58,9 @@ def open_or_none(cipher: Cipher, nonce: bytes, sealed: bytes | memoryview, assoc
     """The content, or None where the tag is wrong (or missing): one answer for every way a record can be damaged."""
     try:
         return cipher.decrypt(nonce, sealed, associated_data)
-    except (InvalidTag, ValueError):
+    except DAMAGED:
         return None
+
+
+DAMAGED = (InvalidTag, ValueError)
+"""What decrypting raises for a tag that is wrong, or missing."""

@@ -1,13 +1,12 @@
-"""Trust anchors: where they come from, read when first needed, once per process (RFC 5280 §6.1.1 d)."""
+"""Trust anchors: where they come from, read when first needed, then remembered (RFC 5280 §6.1.1 d)."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -130,17 +129,11 @@ def load(sources: tuple[Source, ...]) -> Anchors:
     A certificate that cannot be read is left out. Raises ConfigError when a source cannot be read, or when nothing is
     left: it says where we looked.
     """
-    places = tuple(place for source in sources for place in _places(source))
-    with _LOCK:
-        anchors = _LOADED.get(places)
-        if anchors is None:
-            anchors = _load(places)
-            while len(_LOADED) >= _MOST_REMEMBERED:
-                del _LOADED[next(iter(_LOADED))]
-            _LOADED[places] = anchors
-    return anchors
+    return _load(tuple([place for source in sources for place in _places(source)]))
 
 
+# The cache's own lock is let go whatever interrupts: one of ours, held for ever, would stop every later handshake.
+@lru_cache(32)
 def _load(places: tuple[Source, ...]) -> Anchors:
     where = ", ".join(dict.fromkeys(str(place) for place in places))
     found = dict.fromkeys(x509 for place in places for x509 in _certificates(place))
@@ -250,6 +243,3 @@ SYSTEM_DIRECTORIES: Final = (
 """Directories with one certificate a file, read when there is no bundle."""
 
 _MOST_FILES: Final = 2000
-_MOST_REMEMBERED: Final = 32
-_LOADED: Final[dict[tuple[Source, ...], Anchors]] = {}
-_LOCK: Final = threading.Lock()
