@@ -441,6 +441,8 @@ def _is_anchor(case: _Case, certificate: Certificate) -> bool:
 def _strength(case: _Case) -> _Problem | None:
     for certificate in case.path:
         is_leaf = certificate is case.leaf
+        if certificate.key_kind is None:
+            return _weak_key(case, certificate, "is of a kind that is not accepted")
         if certificate.key_description.startswith("RSA") and certificate.key_bits < MIN_RSA_BITS:
             return _weak_key(case, certificate, "is too weak")
         if not affordable(certificate, case.presented.limits):

@@ -138,12 +138,12 @@ class _Search:
             (weak, f"has a key that is too weak or unknown ({certificate.key_description})", "§6.1"),
             (not affordable(certificate, presented.limits), "has a key that costs too much", "§6.1"),
             (not anchor and not _safely_signed(certificate), "is signed with a hash that can be forged", "§4.1.1.2"),
-            (bool(unread := certificate.critical - UNDERSTOOD), f"has critical extensions {_listed(unread)}", "§4.2"),
             (
                 extension_of(certificate, pyca.PolicyConstraints) is not None,
                 "has policy constraints, which are not read",
                 "§4.2.1.11",
             ),
+            (bool(unread := certificate.critical - UNDERSTOOD), f"has critical extensions {_listed(unread)}", "§4.2"),
             (
                 purposes is not None and not {wanted, ANY_PURPOSE} & set(purposes),
                 "has another purpose",
