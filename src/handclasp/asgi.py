@@ -18,7 +18,8 @@ class TLSExtension(TypedDict):
     client_cert_chain: list[str]
     """What the client showed, PEM, leaf first; empty when it showed none."""
     client_cert_name: str | None
-    """The subject of the client's certificate (RFC 4514). It proves nothing when there is a `client_cert_error`."""
+    """The subject of the client's certificate (RFC 4514), printable and whole. It proves nothing where there is a
+    `client_cert_error`."""
     client_cert_error: str | None
     """Why the client's certificate was not accepted: only where `ClientAuth.unverified` lets the connection go on."""
     tls_version: int | None
@@ -39,8 +40,15 @@ def tls_extension(info: ConnectionInfo) -> TLSExtension:
         "server_cert": info.certificate.pem().decode() if info.certificate is not None else None,
         "client_cert_chain": [certificate.pem().decode() for certificate in chain],
         # not Certificate.subject, which is cut short where it is long
-        "client_cert_name": chain[0].x509.subject.rfc4514_string() if chain else None,
+        "client_cert_name": _on_one_line(chain[0].x509.subject.rfc4514_string()) if chain else None,
         "client_cert_error": None if error is None else str(error) or error.code,
         "tls_version": None if info.version is None else int(info.version),
         "cipher_suite": None if info.cipher_suite is None else int(info.cipher_suite),
     }
+
+
+def _on_one_line(name: str) -> str:
+    """The same name, with what cannot be printed as hexadecimal pairs (RFC 4514 §2.4): it may end up in a log."""
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else "".join(f"\\{byte:02X}" for byte in c.encode()) for c in name)

@@ -1,4 +1,4 @@
-"""Fixtures for pytest: a certificate authority, both configurations, two ends in memory, a server on loopback.
+"""Fixtures for pytest: a certificate authority and its responder, both configurations, two ends in memory, a server.
 
     pytest_plugins = ["handclasp.testing"]    # in the conftest.py at the root of the tests
 
@@ -24,9 +24,11 @@ import pytest
 from .config import ClientConfig, ServerConfig
 from .connection import ClientConnection, ServerConnection
 from .errors import TLSError
+from .identity.credentials import Credential
 from .io.blocking import wrap
 from .lab.ca import CertificateAuthority
 from .lab.pair import Pair, handshake
+from .lab.responder import StatusServer
 
 NAMES = ("localhost", "127.0.0.1", "::1")
 """What the server's certificate is for."""
@@ -41,7 +43,7 @@ class EchoServer:
         self.address: tuple[str, int] = self._socket.getsockname()
         """Host and port."""
         self._clients: list[tuple[socket.socket, threading.Thread]] = []
-        self._thread = threading.Thread(target=self._accept)
+        self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -57,7 +59,7 @@ class EchoServer:
         with suppress(OSError):  # what ends it is `close`
             while True:
                 client, _ = self._socket.accept()
-                thread = threading.Thread(target=self._echo, args=(client,))
+                thread = threading.Thread(target=self._echo, args=(client,), daemon=True)
                 self._clients.append((client, thread))
                 thread.start()
 
@@ -97,6 +99,22 @@ def tls_server_config(tls_ca: CertificateAuthority) -> ServerConfig:
 def tls_client_config(tls_ca: CertificateAuthority) -> ClientConfig:
     """A client that trusts `tls_ca`, and nobody else."""
     return ClientConfig(trust=tls_ca.trust)
+
+
+@pytest.fixture(scope="session")
+def tls_client_credential(tls_ca: CertificateAuthority) -> Credential:
+    """A client's certificate of `tls_ca`, with its key: for `ClientConfig(credentials=[...])`."""
+    return tls_ca.issue("client.test", usage="client")
+
+
+@pytest.fixture
+def tls_status_server(tls_ca: CertificateAuthority) -> Iterator[StatusServer]:
+    """Where `tls_ca` answers for its certificates on loopback, by OCSP and by list, wrongly on demand.
+
+    `tls_ca.issue("localhost", ocsp_url=tls_status_server.ocsp_url)` points there; `tls_ca.revoke(...)` takes it back.
+    """
+    with StatusServer(tls_ca) as server:
+        yield server
 
 
 @pytest.fixture

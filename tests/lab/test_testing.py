@@ -12,9 +12,18 @@ from pathlib import Path
 import pytest
 
 import handclasp
-from handclasp import ClientAuth, ClientConfig, ServerConfig
+from handclasp import (
+    ClientAuth,
+    ClientConfig,
+    ClientConnection,
+    Credential,
+    Revocation,
+    ServerConfig,
+    ServerConnection,
+)
 from handclasp.lab.ca import CertificateAuthority
-from handclasp.lab.pair import Pair
+from handclasp.lab.pair import Pair, handshake
+from handclasp.lab.responder import StatusServer
 from handclasp.testing import EchoServer
 
 
@@ -53,6 +62,31 @@ def test_an_echo_server_hangs_up_on_who_stays(tls_server_config: ServerConfig, t
     tls.close()
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(server.address)
+
+
+def test_a_client_s_certificate(
+    tls_server_config: ServerConfig, tls_client_config: ClientConfig, tls_client_credential: Credential
+) -> None:
+    server = tls_server_config.replace(client_auth=ClientAuth(verify=tls_client_config.trust))
+    client = tls_client_config.replace(credentials=[tls_client_credential])
+    pair = handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+    assert pair.server.info.verified_chain[0] == tls_client_credential.leaf
+
+
+@pytest.mark.parametrize("way", ["ocsp", "crl"])
+def test_a_certificate_that_is_taken_back(
+    way: str, tls_ca: CertificateAuthority, tls_status_server: StatusServer, tls_client_config: ClientConfig
+) -> None:
+    urls = {"ocsp": tls_status_server.ocsp_url, "crl": tls_status_server.crl_url}
+    credential = tls_ca.issue("localhost", **{f"{way}_url": urls[way]})  # type: ignore[arg-type]
+    server = EchoServer(ServerConfig(credentials=[credential]))
+    client = tls_client_config.replace(revocation=Revocation("hard"))
+    handclasp.connect(*server.address, client, server_name="localhost").close()
+    tls_ca.revoke(credential.leaf)
+    with pytest.raises(handclasp.CertificateError) as caught:
+        handclasp.connect(*server.address, client.replace(revocation=Revocation("hard")), server_name="localhost")
+    assert caught.value.code == "revoked"
+    server.close()
 
 
 class TestOverride:
