@@ -20,6 +20,7 @@ from conformance.data import ROOT, keep, measured
 MATRICES = {
     "every state, every type of message, under its keys": "test_only_what_is_due_gets_past",
     "every state, every type of message, without them": "test_no_type_gets_past_in_the_clear",
+    "states of every machine, with three messages behind it": "test_what_comes_after_the_handshake_never_changes",
     "across every change of keys": "test_nothing_follows",
     "every rule broken": "test_the_rule_is_broken_and_refused",
     "every bit of a conversation flipped": "test_every_bit_counts",

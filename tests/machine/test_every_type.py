@@ -136,7 +136,7 @@ POINTS = {
 }
 
 KNOWN = tuple(HandshakeType.__members__.values())
-ALL_TYPES = (*KNOWN, *sampled([type_ for type_ in map(HandshakeType, range(256)) if type_ not in KNOWN], 8))
+ALL_TYPES = (*KNOWN, *sampled([type_ for type_ in map(HandshakeType, range(256)) if type_ not in KNOWN], 32))
 """All 256 where everything is tried; of those that nobody knows, which meet the same line of code, some."""
 
 EMPTY_BY_NATURE = frozenset({H.HELLO_REQUEST, H.SERVER_HELLO_DONE, H.END_OF_EARLY_DATA})

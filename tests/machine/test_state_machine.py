@@ -15,6 +15,7 @@ from handclasp.wire.messages import MESSAGES
 from handclasp.wire.messages12 import MESSAGES12
 from handclasp.wire.records import ChangeCipherSpec
 from machine.derive import STAND_INS, Machine, State, checks_replaced, diagram, listing, machines
+from property.profiles import EXHAUSTIVE, Record
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -114,13 +115,15 @@ def test_each_state_takes_few_things(root: State) -> None:
         assert state.refused or 1 <= len(state.due) <= (3 if stapled else 2)
 
 
-def test_what_comes_after_the_handshake_never_changes(machine: Machine) -> None:
+def test_what_comes_after_the_handshake_never_changes(machine: Machine, record_property: Record) -> None:
+    depth = 3 if EXHAUSTIVE else 2
     with checks_replaced():
-        root = machine.explore(after_handshake=3)
+        root = machine.explore(after_handshake=depth)
+    record_property("cases", len(_states(root)))
     due: dict[str, set[object]] = {}
     for state in _states(root):
         if state.established:
             due.setdefault(state.path[0], set()).add(state.due)
     assert due
     assert all(len(found) == 1 for found in due.values())
-    assert max(len(state.path) for state in _states(root)) >= 5
+    assert max(len(state.path) for state in _states(root)) >= 2 + depth

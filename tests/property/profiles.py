@@ -25,9 +25,10 @@ def sampled(cases: Sequence[T], one_in: int) -> Sequence[T]:
 
 
 def examples(count: int) -> settings:
-    """`count` examples, always the same; or as many new ones as the environment says."""
+    """`count` examples where everything is tried and half of them where not, always the same; or as many new ones as
+    the environment says."""
     return settings(
-        max_examples=_MORE or count,
+        max_examples=_MORE or (count if EXHAUSTIVE else count // 2),
         derandomize=not _MORE,
         database=None,
         deadline=None,

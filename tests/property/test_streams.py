@@ -70,7 +70,7 @@ def test_byte_by_byte(shape: str, role: str) -> None:
 @tapes
 def test_cut_in_two_at_every_byte(shape: str, role: str, record_property: Record) -> None:
     played = tape(shape, role)
-    cuts = sampled(range(len(played.data)), 7)
+    cuts = sampled(range(len(played.data)), 11)
     record_property("cases", len(cuts))
     for at in cuts:
         events, error = played.play([played.data[:at], played.data[at:]])
@@ -96,7 +96,7 @@ def test_truncated_at_every_byte(shape: str, role: str, record_property: Record)
     """Whoever cuts the wire, the end is never clean, and never is something else agreed."""
     played = tape(shape, role)
     complete = sum(len(record) for record in played.records[:-1])
-    ends = sampled(range(len(played.data)), 7)
+    ends = sampled(range(len(played.data)), 11)
     record_property("cases", len(ends))
     for at in ends:
         connection = _after(played, played.data[:at])
@@ -126,7 +126,7 @@ def test_every_bit_counts(shape: str, role: str, record_property: Record) -> Non
     """Each bit of the tape flipped: an error, or a bit that means nothing (the version of a record in the clear)."""
     played = tape(shape, role)
     harmless = 0
-    bits = sampled(range(8 * len(played.data)), 23)
+    bits = sampled(range(8 * len(played.data)), 43)
     record_property("cases", len(bits))
     for bit in bits:
         bent = bytearray(played.data)
