@@ -92,6 +92,7 @@ def test_answers_that_are_none(answer: bytes) -> None:
         fetch(url, limit=3, timeout=5)
 
 
+@pytest.mark.limit("MOST_REDIRECTS")
 def test_redirects_are_few_and_stay_plain() -> None:
     def to(place: str) -> bytes:
         return f"HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode()

@@ -19,7 +19,8 @@ from .connection import ClientConnection, ServerConnection
 from .errors import TLSError
 from .io.aio_pipe import Pipe
 from .io.aio_transport import TLSTransport
-from .io.stream import HANDSHAKE_TIMEOUT, Stream, connection_for, log_failure
+from .io.stream import Stream, connection_for, log_failure
+from .limits import HANDSHAKE_TIMEOUT
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 

@@ -30,7 +30,8 @@ from .config import ClientConfig, ServerConfig
 from .connection import ClientConnection, ServerConnection
 from .errors import TLSError
 from .events import ConnectionInfo
-from .io.stream import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, Stream, connection_for, log_failure
+from .io.stream import Stream, connection_for, log_failure
+from .limits import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
 
 
 class TLSAttribute(TypedAttributeSet):

@@ -20,7 +20,7 @@ from .identity.credentials import Credential, CredentialChooser, CredentialSourc
 from .identity.revocation.policy import Revocation
 from .identity.trust import TrustStore, Verifier
 from .keylog import KeyLog
-from .limits import MAX_PLAINTEXT, MAX_TICKETS_AT_ONCE, Limits
+from .limits import EARLY_DATA, MAX_EARLY_DATA, MAX_PLAINTEXT, MAX_TICKETS_AT_ONCE, Limits
 from .sessions.clock import Clock, system_clock
 from .sessions.external import ExternalPsk, PskRole, PskSource
 from .sessions.protocols import ClientSessionStore, ReplayStore, SessionStore, Tickets, is_shared
@@ -230,15 +230,15 @@ class EarlyData:
 
     replay: ReplayStore
     """Who remembers what was taken. There is no default: each machine by itself, or one store for all."""
-    most: int = 14_336
+    most: int = EARLY_DATA
     """Most early data of one client, in bytes. By default one record of it is among what a server passes over that has
     early data off by now (`limits.skipped_early_data`)."""
     window: timedelta = timedelta(seconds=10)
     """How far the age that the client tells for its session may be off; a replay is refused by it later on."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.most <= 1 << 20:
-            raise ConfigError(f"early data of 1 to {1 << 20} bytes can be allowed, not {self.most}")
+        if not 1 <= self.most <= MAX_EARLY_DATA:
+            raise ConfigError(f"early data of 1 to {MAX_EARLY_DATA} bytes can be allowed, not {self.most}")
         if not timedelta(0) < self.window <= timedelta(minutes=5):
             raise ConfigError("the window for early data is positive, and at most 5 minutes")
         if not callable(getattr(self.replay, "claim", None)):

@@ -16,6 +16,8 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from .limits import MAX_URL, MOST_REDIRECTS
+
 
 class Fetch(Protocol):
     """Gets what is at a URL; `fetch` is the usual one."""
@@ -38,7 +40,7 @@ def fetch(url: str, *, body: bytes | None = None, content_type: str | None = Non
     of more than `limit` bytes included.
     """
     left = countdown(timeout)
-    for _ in range(_MOST_REDIRECTS + 1):
+    for _ in range(MOST_REDIRECTS + 1):
         found = _ask(_target(url), body, content_type, limit, left)
         if isinstance(found, bytes):
             return found
@@ -69,7 +71,7 @@ class _Elsewhere:
 
 
 def _target(url: str) -> SplitResult:
-    if not (url.isascii() and url.isprintable()) or " " in url or len(url) > _LONGEST_URL:
+    if not (url.isascii() and url.isprintable()) or " " in url or len(url) > MAX_URL:
         raise ValueError("the URL is not one")
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc:
@@ -154,5 +156,3 @@ _REDIRECTS: Final = frozenset(
         HTTPStatus.PERMANENT_REDIRECT,
     }
 )
-_MOST_REDIRECTS: Final = 2
-_LONGEST_URL: Final = 2048

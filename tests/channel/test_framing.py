@@ -109,6 +109,7 @@ def test_the_minor_version_says_nothing(minor: int) -> None:
     assert deframer.next(False) == record
 
 
+@pytest.mark.limit("MAX_PLAINTEXT", "MAX_CIPHERTEXT")
 @pytest.mark.attack(41, "record overflow")
 @pytest.mark.parametrize(("protected", "most"), [(False, MAX_PLAINTEXT), (True, MAX_CIPHERTEXT)])
 def test_the_longest_record(protected: bool, most: int) -> None:
@@ -208,9 +209,10 @@ def test_a_message_is_seen_by_its_header() -> None:
     assert len(buffer) == 1
 
 
+@pytest.mark.limit("MAX_SMALL_MESSAGE", "MAX_FINISHED")
 @pytest.mark.parametrize("type_", range(256))
 def test_every_type_has_a_most(type_: int) -> None:
-    fixed = {2: 16_384, 5: 0, 8: 16_384, 11: 300, 15: 16_384, 20: 64, 24: 1}
+    fixed = {0: 0, 2: 16_384, 5: 0, 8: 16_384, 11: 300, 12: 16_384, 14: 0, 15: 16_384, 16: 16_384, 20: 64, 24: 1}
     most = fixed.get(type_, 20_000)
     limits = Limits(handshake_message=20_000, certificate_message=300)
     buffer = HandshakeBuffer(limits)

@@ -1,6 +1,6 @@
 """docs/conformance.md: one section for each file in docs/data, which the command that measured it has written.
 
-    python -m conformance.pages        from tests/; `make docs` does it, and docs/attacks.md
+    python -m conformance.pages        from tests/; `make docs` does it, docs/attacks.md and docs/limits.md
 
 A file says its `title`, its `command`, `columns` and `rows`, and may say a `text`. Whoever measures something else
 writes one more file.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance import attacks
+from conformance import attacks, limits
 from conformance.data import DATA, ROOT, measured
 
 PAGE = ROOT / "docs" / "conformance.md"
@@ -58,4 +58,5 @@ def _row(cells: list[Any]) -> str:
 
 if __name__ == "__main__":
     attacks.PAGE.write_text(attacks.page(), encoding="utf-8")
+    limits.PAGE.write_text(limits.page(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")

@@ -106,6 +106,7 @@ def test_twins_with_the_same_usable_key(ca: CertificateAuthority) -> None:
     refuse(ca.trust, chain, Limits(chain_length=16))
 
 
+@pytest.mark.limit("rsa_bits", "MAX_RSA_EXPONENT")
 @pytest.mark.attack(62, "giant keys")
 @pytest.mark.parametrize(
     ("bits", "exponent", "good"),

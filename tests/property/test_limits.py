@@ -69,6 +69,7 @@ ROWS: dict[str, tuple[Callable[[Connection, int], None], int, Rule]] = {
 }
 
 
+@pytest.mark.limit("idle_records", "warning_alerts", "post_handshake_messages")
 @pytest.mark.attack(52, "KeyUpdate flood")
 @pytest.mark.attack(53, "empty-record flood")
 @pytest.mark.attack(54, "warning flood")
@@ -116,6 +117,7 @@ def test_a_fragment_ends_no_row_of_updates(mirrored: bool) -> None:
     assert_bound(error_of(scene), True, rules.TOO_MANY_POST_HANDSHAKE)
 
 
+@pytest.mark.limit("idle_records")
 @pytest.mark.attack(55, "ChangeCipherSpec flood")
 @both_ways
 @pytest.mark.parametrize("beyond", [False, True])
@@ -174,6 +176,7 @@ def test_after_our_close_notify_nothing_of_ours_follows(mirrored: bool) -> None:
 # --- sizes of messages -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.limit("handshake_message")
 @pytest.mark.parametrize("beyond", [False, True])
 def test_a_handshake_message(beyond: bool) -> None:
     """A whole ClientHello of the length that is allowed; one byte more is refused at its header."""
@@ -190,6 +193,7 @@ def test_a_handshake_message(beyond: bool) -> None:
     assert server.established
 
 
+@pytest.mark.limit("handshake_message")
 @pytest.mark.attack(57, "oversized messages")
 @pytest.mark.parametrize("beyond", [False, True])
 def test_the_largest_handshake_message_by_default(beyond: bool) -> None:
@@ -206,6 +210,7 @@ FIXED = {
 }
 
 
+@pytest.mark.limit("MAX_SMALL_MESSAGE", "MAX_FINISHED")
 @pytest.mark.attack(57, "oversized messages")
 @pytest.mark.parametrize("type_", list(FIXED), ids=str)
 @pytest.mark.parametrize("beyond", [False, True])
@@ -230,6 +235,7 @@ def test_a_key_update_has_one_byte(mirrored: bool, beyond: bool) -> None:
     assert_bound(error_of(scene), beyond, rules.MESSAGE_TOO_LONG)
 
 
+@pytest.mark.limit("certificate_message")
 @pytest.mark.parametrize("beyond", [False, True])
 def test_a_certificate_message(beyond: bool) -> None:
     stage = Stage()
@@ -239,6 +245,7 @@ def test_a_certificate_message(beyond: bool) -> None:
     assert_bound(attempt(lambda: carry(client, server)), beyond, rules.MESSAGE_TOO_LONG)
 
 
+@pytest.mark.limit("certificate")
 @pytest.mark.parametrize("beyond", [False, True])
 def test_a_certificate(beyond: bool) -> None:
     stage = Stage()
@@ -247,6 +254,7 @@ def test_a_certificate(beyond: bool) -> None:
     assert_bound(attempt(lambda: carry(client, server)), beyond, rules.CHAIN_TOO_LONG)
 
 
+@pytest.mark.limit("chain_length")
 @pytest.mark.parametrize("beyond", [False, True])
 def test_a_chain(beyond: bool) -> None:
     """Certificates that lead nowhere are allowed, up to ten in all."""
@@ -262,6 +270,7 @@ def test_a_chain(beyond: bool) -> None:
 # --- records under one key -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.limit("records_per_key")
 @pytest.mark.attack(51, "keys used too long")
 @both_ways
 @pytest.mark.parametrize("suite", [CipherSuite.TLS_AES_128_GCM_SHA256, CipherSuite.TLS_AES_128_CCM_SHA256], ids=str)
@@ -304,6 +313,7 @@ def test_a_cipher_that_does_not_wear_keeps_its_key(mirrored: bool) -> None:
     assert changes == []
 
 
+@pytest.mark.limit("records_received_per_key")
 @pytest.mark.attack(51, "keys used too long")
 @both_ways
 @pytest.mark.parametrize("beyond", [False, True])
@@ -335,6 +345,7 @@ def test_a_worn_key_of_the_peer_is_asked_to_change(mirrored: bool) -> None:
 # --- what is held ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.limit("buffered")
 @pytest.mark.parametrize("beyond", [False, True])
 def test_bytes_held_while_a_question_is_open(beyond: bool) -> None:
     stage = Stage()
@@ -369,6 +380,7 @@ def test_early_data_within_the_limit_is_passed_over() -> None:
     assert caught.value.rule is rules.RECORD_MAC
 
 
+@pytest.mark.limit("skipped_early_data")
 def test_early_data_up_to_the_limit_is_passed_over() -> None:
     _, server = _early(Stage())
     for _ in range(2):
@@ -376,6 +388,7 @@ def test_early_data_up_to_the_limit_is_passed_over() -> None:
     assert server.error is None
 
 
+@pytest.mark.limit("skipped_early_data")
 @pytest.mark.attack(66, "skipped early data without end")
 def test_early_data_beyond_the_limit_is_refused() -> None:
     _, server = _early(Stage())
@@ -446,6 +459,7 @@ def test_a_client_takes_tickets_up_to_the_limit_without_data() -> None:
     assert_bound(error_of(scene), True, rules.TOO_MANY_POST_HANDSHAKE)
 
 
+@pytest.mark.limit("MAX_TICKET")
 @pytest.mark.attack(64, "ticket flood")
 @pytest.mark.parametrize("beyond", [False, True])
 def test_a_client_keeps_no_ticket_that_is_too_long(beyond: bool) -> None:
@@ -458,6 +472,7 @@ def test_a_client_keeps_no_ticket_that_is_too_long(beyond: bool) -> None:
     assert (kept.take(NAME) is None) is beyond
 
 
+@pytest.mark.limit("MAX_TICKETS_AT_ONCE")
 @pytest.mark.attack(64, "ticket flood")
 @pytest.mark.parametrize("count", [16, 17])
 def test_a_server_gives_so_many_tickets_at_once(count: int) -> None:
@@ -472,6 +487,7 @@ def test_a_server_gives_so_many_tickets_at_once(count: int) -> None:
     assert sum(isinstance(event, TicketReceived) for event in scene.other.events()) == count
 
 
+@pytest.mark.limit("psk_identities")
 @pytest.mark.parametrize("count", [8, 9])
 def test_a_server_looks_up_so_many_pre_shared_keys(count: int) -> None:
     """The key that fits is the last of several."""

@@ -14,8 +14,8 @@ from time import perf_counter
 import pytest
 
 from handclasp import ClientSessions, Credential, ServerSessions
-from handclasp.limits import MAX_TICKET
-from handclasp.sessions.cache import MAX_STORED, ClientSession, from_entry, to_entry
+from handclasp.limits import MAX_SESSION, MAX_TICKET
+from handclasp.sessions.cache import ClientSession, from_entry, to_entry
 from handclasp.sessions.clock import milliseconds
 from handclasp.sessions.session import Session
 from sessions.made import HOUR, START, FakeClock, client_session, session
@@ -138,7 +138,7 @@ def test_other_bytes_are_no_session() -> None:
         touched[at] ^= 0x80
         with suppress(ValueError):  # and nothing else
             ClientSession.from_bytes(bytes(touched))
-    for junk in (b"\x02" + data[1:], data + b"x", bytes(MAX_STORED + 1)):
+    for junk in (b"\x02" + data[1:], data + b"x", bytes(MAX_SESSION + 1)):
         with pytest.raises(ValueError, match="session"):
             ClientSession.from_bytes(junk)
 

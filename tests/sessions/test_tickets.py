@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 
 from handclasp import Credential, TicketKeys
-from handclasp.limits import MAX_TICKET
-from handclasp.sessions.tickets import KEY_SIZE, MOST_KEYS, NAME_SIZE, TicketKey
+from handclasp.limits import MAX_TICKET, MOST_TICKET_KEYS
+from handclasp.sessions.tickets import KEY_SIZE, NAME_SIZE, TicketKey
 from sessions.made import HOUR, START, session
 
 
@@ -110,6 +110,6 @@ def test_keys_stay_where_they_are() -> None:
 
 
 def test_times_go_together() -> None:
-    for rotate, accept in ((0, 1), (13, 12), (1, MOST_KEYS + 1)):
+    for rotate, accept in ((0, 1), (13, 12), (1, MOST_TICKET_KEYS + 1)):
         with pytest.raises(ValueError, match="rotate"):
             TicketKeys(rotate=rotate * HOUR, accept=accept * HOUR)

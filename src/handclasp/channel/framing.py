@@ -8,6 +8,7 @@ from .. import rules
 from ..limits import MAX_CIPHERTEXT, MAX_PLAINTEXT, RECORD_HEADER, Limits
 from ..rules import PeerFault, Rule
 from ..wire.messages import HEADER_SIZE, MESSAGES
+from ..wire.messages12 import MESSAGES12
 from ..wire.names import ContentType, HandshakeType
 
 COMPACT = 32 * 1024
@@ -189,4 +190,15 @@ class HandshakeBuffer:
         return min(_MOST.get(type_, self._limits.handshake_message), self._limits.handshake_message)
 
 
-_MOST: Mapping[HandshakeType, int] = {cls.type: cls.most for cls in MESSAGES if cls.most is not None}
+def _sizes() -> dict[HandshakeType, int]:
+    """Types whose messages have a most, in either version; the larger one where they differ."""
+    declared = (*MESSAGES, *MESSAGES12)
+    free = {cls.type for cls in declared if cls.most is None}
+    sizes: dict[HandshakeType, int] = {}
+    for cls in declared:
+        if cls.most is not None and cls.type not in free:
+            sizes[cls.type] = max(cls.most, sizes.get(cls.type, 0))
+    return sizes
+
+
+_MOST: Mapping[HandshakeType, int] = _sizes()

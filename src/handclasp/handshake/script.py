@@ -22,11 +22,11 @@ from ..config import ServerConfig
 from ..errors import CallbackError, TLSError
 from ..identity.certificates import Certificate
 from ..identity.credentials import Credential, CredentialChooser, CredentialRequest, CredentialSource, Signer
-from ..identity.revocation.ocsp import MAX_RESPONSE
 from ..identity.revocation.policy import Checked, Revocation
 from ..identity.revocation.staples import StapleSource
 from ..identity.trust import PresentedChain, VerifiedPeer, Verifier
 from ..keylog import KeyLog, key_log_line
+from ..limits import MAX_RESPONSE
 from ..rules import MESSAGE_UNEXPECTED, PeerFault
 from ..trace import Chosen, DataMoved, Direction, Epoch, KeysChanged, Subject, Trace
 from ..wire.messages import ClientHello, HandshakeMessage

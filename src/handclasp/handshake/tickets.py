@@ -7,7 +7,7 @@ from types import NoneType
 
 from .. import rules
 from ..config import ServerConfig
-from ..limits import MAX_TICKET
+from ..limits import MAX_TICKET, MAX_TICKET_LIFETIME
 from ..rules import require
 from ..sessions.cache import ClientSession
 from ..sessions.session import Resumable, Session
@@ -19,9 +19,6 @@ from .notices import TicketReceived
 from .proofs import TicketIssuer, TicketKeeper
 from .resume import SESSION_ID_SIZE, keep_session
 from .script import KeepSession, Peer
-
-WEEK = 604_800
-"""Longest lifetime of a ticket in seconds, RFC 8446 §4.6.1."""
 
 
 def issuer_of(config: ServerConfig, hello: ClientHello, resumable: Resumable | None) -> TicketIssuer | None:
@@ -36,7 +33,7 @@ async def send_tickets(peer: Peer, issuer: TicketIssuer, number: int) -> None:
     config, resumable = issuer.config, issuer.resumable
     for _ in range(number):
         now = config.clock()
-        expires = min(resumable.authenticated + config.session_lifetime, now + timedelta(seconds=WEEK))
+        expires = min(resumable.authenticated + config.session_lifetime, now + timedelta(seconds=MAX_TICKET_LIFETIME))
         lifetime = (expires - now) // timedelta(seconds=1)
         if lifetime <= 0:
             return
@@ -66,7 +63,7 @@ async def _seal(peer: Peer, config: ServerConfig, session: Session) -> bytes | N
 async def receive_ticket(peer: Peer, keeper: TicketKeeper | None, message: NewSessionTicket) -> None:
     """Keep a session for the next handshake, where sessions are kept."""
     lifetime = message.ticket_lifetime
-    require(lifetime <= WEEK, rules.TICKET_LIFETIME, f"{lifetime} s")
+    require(lifetime <= MAX_TICKET_LIFETIME, rules.TICKET_LIFETIME, f"{lifetime} s")
     if keeper is None or not lifetime or len(message.ticket) > MAX_TICKET:
         return
     now = keeper.config.clock()

@@ -9,24 +9,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
-from typing import Final
 from urllib.parse import urlsplit
 
 from ..crypto.keys import decode_pkcs7
 from ..errors import CertificateError
 from ..fetching import Fetch, fetch
+from ..limits import FETCH_TIMEOUT, MAX_FETCHED, MOST_FETCHES
 from .certificates import Certificate
 from .combine import Policy, Verifier, attempt, then
 from .pem import CERTIFICATE_LABELS, blocks, is_pem
 from .presented import PresentedChain, VerifiedPeer
-
-FETCH_LIMIT: Final = 65_536
-"""Most bytes of one answer."""
-
-MOST_FETCHES: Final = 3
-"""Most fetches for one chain."""
-
-FETCH_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,7 @@ class FetchesIssuers(Policy):
                 raise _as_sent(error, sent, f"{url}: {type(failure).__name__}") from None
 
             def longer() -> PresentedChain | Awaitable[PresentedChain]:
-                data = self.fetch(url, body=None, content_type=None, limit=FETCH_LIMIT, timeout=FETCH_SECONDS)
+                data = self.fetch(url, body=None, content_type=None, limit=MAX_FETCHED, timeout=FETCH_TIMEOUT)
                 return then(data, lambda found: _longer(chain, found))
 
             return then(
@@ -93,7 +85,7 @@ def _is_plain(url: str) -> bool:
 
 def _longer(chain: PresentedChain, data: bytes) -> PresentedChain:
     """The chain with what was fetched. Raises ValueError when there is nothing new in it that can be read."""
-    if len(data) > FETCH_LIMIT:
+    if len(data) > MAX_FETCHED:
         raise ValueError("more bytes than were asked for")
     ders = [block.der for block in blocks(data) if block.label in CERTIFICATE_LABELS] if is_pem(data) else [data]
     found: list[Certificate] = []

@@ -21,7 +21,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, PublicKeyAlgori
 
 from ..crypto.signatures import KeyKind, PublicKey, kind_of, schemes_for
 from ..errors import ConfigError
-from ..limits import MAX_NAME, Limits
+from ..limits import MAX_NAME, MAX_REMEMBERED, MOST_REMEMBERED, MOST_URLS, Limits
 from ..rules import CERTIFICATE_MALFORMED, CHAIN_TOO_LONG, PeerFault, printable, require
 from ..wire.names import SignatureScheme
 from .pem import CERTIFICATE_LABELS, blocks, encode, is_pem
@@ -204,12 +204,12 @@ def certificates_from(data: bytes) -> tuple[Certificate, ...]:
 
 def _parse_received(index: int, der: bytes) -> Certificate:
     try:
-        return _read_lately(der) if len(der) <= _MOST_REMEMBERED else Certificate.from_der(der)
+        return _read_lately(der) if len(der) <= MAX_REMEMBERED else Certificate.from_der(der)
     except ValueError as error:
         raise PeerFault(CERTIFICATE_MALFORMED, f"certificate {index}: {error}") from None
 
 
-@lru_cache(128)
+@lru_cache(MOST_REMEMBERED)
 def _read_lately(der: bytes) -> Certificate:
     """The same bytes are the same certificate: it is read once, and a thousand connections to one server share it.
 
@@ -349,7 +349,7 @@ def _crl_urls(points: pyca.CRLDistributionPoints | None) -> tuple[str, ...]:
 
 def _urls(names: Iterable[pyca.GeneralName]) -> tuple[str, ...]:
     found = (printable(name.value) for name in names if isinstance(name, pyca.UniformResourceIdentifier))
-    return tuple(islice(found, _MOST_URLS))
+    return tuple(islice(found, MOST_URLS))
 
 
 _E = TypeVar("_E", bound=pyca.ExtensionType)
@@ -367,9 +367,6 @@ _RAW_SIZES: Final[dict[KeyKind | None, int]] = {
     KeyKind.MLDSA87: 2592,
 }
 _NAME_TYPES: Final = (pyca.DNSName, pyca.IPAddress)
-_MOST_URLS: Final = 4
-_MOST_REMEMBERED: Final = 4096
-"""Longest certificate in DER that is kept to be met again: with few exceptions, all of the web's."""
 _SERIAL_ZERO: Final = bytes.fromhex("a003020102020100")
 """How a certificate of version 3 with the serial number 0 begins, inside its two outer headers (RFC 5280 §4.1)."""
 _WARNINGS: Final = threading.Lock()

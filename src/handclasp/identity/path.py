@@ -16,7 +16,7 @@ from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy,
 
 from ..crypto.signatures import KeyKind, rsa_exponent
 from ..errors import from_fault
-from ..limits import Limits
+from ..limits import LEAST_RSA_BITS, MAX_RSA_EXPONENT, MOST_COMPARISONS, Limits
 from ..rules import CERTIFICATE_KEY_TYPE, CERTIFICATE_KEY_USAGE, CHAIN_TOO_LONG, PeerFault, printable, require
 from .certificates import Certificate
 from .constraints import alternative_names
@@ -56,7 +56,7 @@ def check_leaf(certificate: Certificate, limits: Limits) -> None:
     Raises PeerFault for a key that cannot sign in TLS 1.3, that anyone can break or that costs too much to verify with,
     and for a keyUsage without digitalSignature. A verifier may want more: a `TrustStore` wants RSA keys of 2048 bits.
     """
-    breakable = certificate.key_kind in _RSA and certificate.key_bits < _LEAST_RSA_BITS
+    breakable = certificate.key_kind in _RSA and certificate.key_bits < LEAST_RSA_BITS
     usable = certificate.schemes and affordable(certificate, limits) and not breakable
     require(usable, CERTIFICATE_KEY_TYPE, certificate.key_description)
     require(certificate.allows_signing, CERTIFICATE_KEY_USAGE, f"it is for {key_usages(certificate)}")
@@ -106,7 +106,7 @@ def affordable(certificate: Certificate, limits: Limits) -> bool:
     exponent = rsa_exponent(certificate.public_key)
     if exponent is None:
         return True
-    return certificate.key_bits <= limits.rsa_bits and exponent < 1 << 32 and exponent & 1 == 1
+    return certificate.key_bits <= limits.rsa_bits and exponent <= MAX_RSA_EXPONENT and exponent & 1 == 1
 
 
 def may_sign_certificates(certificate: Certificate, limits: Limits) -> bool:
@@ -184,7 +184,7 @@ def _check_comparisons(presented: PresentedChain, extras: Sequence[Certificate],
     if not bases:
         return
     names = sum(len(alternative_names(certificate)) + 1 for certificate in (presented.leaf, *extras))
-    if names * bases > _MOST_COMPARISONS:
+    if names * bases > MOST_COMPARISONS:
         raise PathRefused("more names and name constraints than are compared", "RFC 5280 §4.2.1.10", presented.leaf)
 
 
@@ -244,5 +244,3 @@ _UNDERSTOOD: Final = frozenset(
     kind.oid.dotted_string
     for kind in (pyca.BasicConstraints, pyca.KeyUsage, pyca.ExtendedKeyUsage, pyca.SubjectAlternativeName)
 )
-_LEAST_RSA_BITS: Final = 1024
-_MOST_COMPARISONS: Final = 20_000

@@ -19,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..crypto.keys import encode_public
 from ..crypto.signatures import KeyKind
+from ..limits import MOST_COMPARISONS, MOST_SIGNATURES, MOST_STEPS
 from ..rules import printable
 from .certificates import Certificate
 from .constraints import Constraints, Names, NotComparable, constraints_of, names_of
@@ -281,5 +282,4 @@ UNDERSTOOD: Final = frozenset(
 _SAN: Final = pyca.SubjectAlternativeName.oid.dotted_string
 _RSA: Final = frozenset({KeyKind.RSA, KeyKind.RSA_PSS})
 _CURVES: Final = frozenset({KeyKind.P256, KeyKind.P384, KeyKind.P521})
-_MOST: Final = {"signatures": 24, "steps": 500, "comparisons": 20_000}
-"""What one search may cost: together well under 50 ms with the slowest keys there are."""
+_MOST: Final = {"signatures": MOST_SIGNATURES, "steps": MOST_STEPS, "comparisons": MOST_COMPARISONS}

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, ClassVar, Protocol
 
 from ..errors import TLSError
-from .stream import CLOSE_TIMEOUT, RECEIVE_SIZE
+from ..limits import CLOSE_TIMEOUT, MAX_RECEIVED
 
 STALL_TIMEOUT = 10.0
 """Seconds without a byte taken by the peer, after which a close gives up on what is still to be sent."""
@@ -77,13 +77,13 @@ class Pipe(asyncio.Protocol):
         self.raw = transport  # type: ignore[assignment]  # create_connection and create_server make no other
 
     def data_received(self, data: bytes) -> None:
-        if self.direct and self.taker is not None and len(data) <= RECEIVE_SIZE:
+        if self.direct and self.taker is not None and len(data) <= MAX_RECEIVED:
             self.taker.take(data)
             return
         self.keep(data)
         if self.direct:
             self._hand_on()
-        elif len(data) + sum(map(len, self._chunks)) > RECEIVE_SIZE:
+        elif len(data) + sum(map(len, self._chunks)) > MAX_RECEIVED:
             self.pause()
 
     def eof_received(self) -> bool:
@@ -137,7 +137,7 @@ class Pipe(asyncio.Protocol):
 
     def _hand_on(self) -> None:
         while self.direct and self.taker is not None and self._chunks:
-            self.taker.take(self._next(RECEIVE_SIZE))
+            self.taker.take(self._next(MAX_RECEIVED))
         if self.direct and self.taker is not None and self._ended:
             self.taker.take(b"")
 

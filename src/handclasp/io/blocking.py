@@ -16,8 +16,9 @@ from ..config import ClientConfig, ServerConfig
 from ..connection import Connection
 from ..errors import ConfigError, NotEstablished, TLSError
 from ..events import ConnectionInfo
+from ..limits import HANDSHAKE_TIMEOUT
 from .sockets import BlockingTransport, SocketTransport, TunnelTransport, limited
-from .stream import HANDSHAKE_TIMEOUT, Stream, connection_for, log_failure
+from .stream import Stream, connection_for, log_failure
 
 T = TypeVar("T")
 

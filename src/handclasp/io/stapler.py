@@ -14,8 +14,8 @@ from ..fetching import fetch
 from ..identity.certificates import Certificate
 from ..identity.credentials import Credential
 from ..identity.revocation.finding import Evidence, Finding, Unusable
-from ..identity.revocation.ocsp import MAX_RESPONSE, make_request, read_response
-from ..limits import Limits
+from ..identity.revocation.ocsp import make_request, read_response
+from ..limits import MAX_RESPONSE, Limits
 from ..rules import printable
 from ..sessions.clock import Clock, system_clock
 

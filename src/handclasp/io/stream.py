@@ -18,21 +18,13 @@ from ..config import ClientConfig, ServerConfig
 from ..connection import ClientConnection, Connection, ServerConnection
 from ..errors import ConfigError, HandshakeTimeout, TLSError
 from ..events import Asked, Closed, Data, EarlyDataReceived, HandshakeComplete
+from ..limits import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_RECEIVED
 
 log = logging.getLogger("handclasp")
 log.addHandler(logging.NullHandler())
 
-RECEIVE_SIZE = 64 * 1024
-"""Most bytes taken from a transport at once: bounds the plaintext that waits for its reader."""
-
 SEND_SIZE = 256 * 1024
 """Most application data sealed before it is handed to the transport, in bytes."""
-
-HANDSHAKE_TIMEOUT = 10.0
-"""Seconds a handshake may take in all; one deadline, however many bytes trickle in."""
-
-CLOSE_TIMEOUT = 1.0
-"""Seconds to wait for the peer's close_notify once ours is sent."""
 
 
 class Transport(Protocol):
@@ -240,7 +232,7 @@ class Stream:
             async with self.transport.deadline(CLOSE_TIMEOUT):
                 await self.flush()
                 await self.transport.end()
-                while await self.transport.receive(RECEIVE_SIZE):
+                while await self.transport.receive(MAX_RECEIVED):
                     pass
 
     # --- one step ---
@@ -257,7 +249,7 @@ class Stream:
         if self.asked:
             await self.answer()
         else:
-            self.feed(await self.transport.receive(RECEIVE_SIZE))
+            self.feed(await self.transport.receive(MAX_RECEIVED))
         await self.say_goodbye()
 
     def _collect(self) -> None:

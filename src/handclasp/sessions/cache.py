@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
-from ..limits import MAX_TICKET
+from ..limits import MAX_SESSION, MAX_TICKET, MOST_NAMES, MOST_SESSIONS, MOST_SESSIONS_PER_NAME
 from ..rules import PeerFault
 from ..wire.codec import decode, encode, opaque, struct, uint
 from .clock import Clock, milliseconds, system_clock
 from .session import Session
 from .shared import Shared
-
-MAX_STORED: Final = 512 * 1024
-"""Bytes of a client's session in its stored form: the largest chain and the largest ticket fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +30,8 @@ class ClientSession:
     @classmethod
     def from_bytes(cls, data: bytes) -> ClientSession:
         """Raises ValueError for bytes that are not a client's session."""
-        if len(data) > MAX_STORED:
-            raise ValueError(f"not a client's session: {len(data)} bytes are more than {MAX_STORED}")
+        if len(data) > MAX_SESSION:
+            raise ValueError(f"not a client's session: {len(data)} bytes are more than {MAX_SESSION}")
         try:
             state = decode(_CLIENT_STATE, data)
         except PeerFault as fault:
@@ -52,7 +49,9 @@ class ClientSessions(Shared):
 
     __slots__ = ("_by_name", "_clock", "_names", "_per_name")
 
-    def __init__(self, *, names: int = 1000, per_name: int = 8, clock: Clock = system_clock) -> None:
+    def __init__(
+        self, *, names: int = MOST_NAMES, per_name: int = MOST_SESSIONS_PER_NAME, clock: Clock = system_clock
+    ) -> None:
         super().__init__()
         if names < 1 or per_name < 1:
             raise ValueError("names and per_name must be positive")
@@ -109,7 +108,7 @@ class ServerSessions(Shared):
 
     __slots__ = ("_by_id", "_clock", "_most")
 
-    def __init__(self, *, most: int = 10_000, clock: Clock = system_clock) -> None:
+    def __init__(self, *, most: int = MOST_SESSIONS, clock: Clock = system_clock) -> None:
         super().__init__()
         if most < 1:
             raise ValueError("most must be positive")
@@ -179,7 +178,7 @@ class _ClientState:
     """The bytes of a client's session. Its form comes first, so that later ones can be told apart."""
 
     form: Annotated[int, uint(1)]
-    session: Annotated[bytes, opaque(1, MAX_STORED)] = field(repr=False)
+    session: Annotated[bytes, opaque(1, MAX_SESSION)] = field(repr=False)
     session_id: Annotated[bytes, opaque(0, 32)]
     ticket: Annotated[bytes, opaque(0, MAX_TICKET)] = field(repr=False)
 

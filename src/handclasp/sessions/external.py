@@ -10,10 +10,8 @@ from typing import Annotated, NoReturn, Protocol
 from ..crypto.hashing import Hash, hkdf_expand_label, hkdf_extract
 from ..crypto.secret import Secret
 from ..errors import ConfigError
+from ..limits import LEAST_PSK, MAX_END_NAME, MAX_PSK_IDENTITY
 from ..wire.codec import encode, opaque, struct, uint
-
-LEAST_KEY = 16
-"""Shortest pre-shared key in bytes: less entropy than 128 bits can be searched (RFC 9257 §4.2)."""
 
 U16 = (1 << 16) - 1
 
@@ -49,12 +47,12 @@ class ExternalPsk:
         context: bytes | None = None,
         hash: Hash = Hash.SHA256,  # noqa: A002 - the field's word
     ) -> None:
-        if not 1 <= len(identity) <= _MOST_IDENTITY:
-            raise ConfigError(f"a PSK identity is 1 to {_MOST_IDENTITY} bytes, not {len(identity)}")
-        if len(key) < LEAST_KEY:
-            raise ConfigError(f"a pre-shared key needs at least {LEAST_KEY} random bytes, not {len(key)}")
-        if context is not None and len(context) > _MOST_IDENTITY:
-            raise ConfigError(f"a PSK context is at most {_MOST_IDENTITY} bytes, not {len(context)}")
+        if not 1 <= len(identity) <= MAX_PSK_IDENTITY:
+            raise ConfigError(f"a PSK identity is 1 to {MAX_PSK_IDENTITY} bytes, not {len(identity)}")
+        if len(key) < LEAST_PSK:
+            raise ConfigError(f"a pre-shared key needs at least {LEAST_PSK} random bytes, not {len(key)}")
+        if context is not None and len(context) > MAX_PSK_IDENTITY:
+            raise ConfigError(f"a PSK context is at most {MAX_PSK_IDENTITY} bytes, not {len(context)}")
         try:
             self.role = PskRole(role)
         except ValueError:
@@ -81,8 +79,8 @@ class ExternalPsk:
         sent back to its sender, or on to a third machine, opens nothing. Raises ConfigError.
         """
         for name in (client, server):
-            if not 1 <= len(name) <= _MOST_NAME:
-                raise ConfigError(f"the name of an end is 1 to {_MOST_NAME} bytes, not {len(name)}")
+            if not 1 <= len(name) <= MAX_END_NAME:
+                raise ConfigError(f"the name of an end is 1 to {MAX_END_NAME} bytes, not {len(name)}")
         if client == server:
             raise ConfigError("the two ends of a key have the same name: a machine has no business with itself")
         return cls(identity, key, role=role, context=encode(_ENDS, _Ends(client, server)), hash=hash)
@@ -142,9 +140,6 @@ class _Ends:
 
 _IMPORTED = struct(_Imported)
 _ENDS = struct(_Ends)
-_MOST_NAME = 255
 _TLS_1_3 = 0x0304
 _KDF = {Hash.SHA256: 0x0001, Hash.SHA384: 0x0002}
 """RFC 9258 §9: HKDF_SHA256, HKDF_SHA384."""
-_MOST_IDENTITY = 16_384
-"""Well below what the extension can hold, so that several fit."""

@@ -6,6 +6,7 @@ import hashlib
 from datetime import datetime
 from heapq import heappop, heappush
 
+from ..limits import MOST_REPLAYS
 from .clock import Clock, system_clock
 from .shared import Shared
 
@@ -20,7 +21,7 @@ class ReplayGuard(Shared):
 
     __slots__ = ("_alone", "_by_end", "_most", "_seen", "since")
 
-    def __init__(self, *, most: int = 100_000, clock: Clock = system_clock) -> None:
+    def __init__(self, *, most: int = MOST_REPLAYS, clock: Clock = system_clock) -> None:
         super().__init__()
         if most < 1:
             raise ValueError("most must be positive")

@@ -9,7 +9,7 @@ from typing import Final
 
 from ..crypto.aead import NONCE_SIZE, Aead, Cipher, open_or_none
 from ..crypto.secret import Secret
-from ..limits import MAX_TICKET
+from ..limits import MAX_TICKET, MOST_TICKET_KEYS, TICKET_ACCEPTED, TICKET_ROTATION
 from .session import Session
 from .shared import Shared
 
@@ -17,9 +17,6 @@ NAME_SIZE: Final = 16
 """Bytes in front of a ticket that name its key; drawn by chance, so they tell nobody anything."""
 
 KEY_SIZE: Final = Aead.AES_256_GCM.key_size
-
-MOST_KEYS: Final = 24
-"""Keys that may be good at one time: a bound on `accept` by `rotate`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +75,7 @@ class TicketKeys(Shared):
 
     __slots__ = ("_keys", "accept", "rotate")
 
-    def __init__(self, *, rotate: timedelta = timedelta(hours=6), accept: timedelta = timedelta(hours=12)) -> None:
+    def __init__(self, *, rotate: timedelta = TICKET_ROTATION, accept: timedelta = TICKET_ACCEPTED) -> None:
         super().__init__()
         check_times(rotate, accept)
         self.rotate = rotate
@@ -101,11 +98,11 @@ class TicketKeys(Shared):
         with self._lock:
             if not self._keys or not self._keys[0][1] <= now < self._keys[0][1] + self.rotate:
                 good = [(key, made) for key, made in self._keys if made <= now < made + self.accept]
-                self._keys = [(TicketKey.generate(), now), *good[: MOST_KEYS - 1]]
+                self._keys = [(TicketKey.generate(), now), *good[: MOST_TICKET_KEYS - 1]]
             return self._keys[0][0]
 
 
 def check_times(rotate: timedelta, accept: timedelta) -> None:
     """Raises ValueError for times that do not go together."""
-    if not timedelta(0) < rotate <= accept <= MOST_KEYS * rotate:
-        raise ValueError(f"rotate must be positive, and accept one to {MOST_KEYS} times as long")
+    if not timedelta(0) < rotate <= accept <= MOST_TICKET_KEYS * rotate:
+        raise ValueError(f"rotate must be positive, and accept one to {MOST_TICKET_KEYS} times as long")

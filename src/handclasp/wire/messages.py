@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
+from ..limits import MAX_FINISHED, MAX_SMALL_MESSAGE
 from .codec import Struct, code, decode, extensions, opaque, remainder, struct, uint, vector
 from .extensions import (
     U16,
@@ -83,7 +84,7 @@ class ClientHello(HandshakeMessage):
     extensions: Annotated[ClientHelloExtensions, extensions(ClientHelloExtensions, may_be_absent=True)]
 
 
-@message(HandshakeType.SERVER_HELLO, most=16_384)
+@message(HandshakeType.SERVER_HELLO, most=MAX_SMALL_MESSAGE)
 @dataclass(frozen=True, slots=True)
 class ServerHello(HandshakeMessage):
     """RFC 8446 §4.1.3."""
@@ -100,7 +101,7 @@ class ServerHello(HandshakeMessage):
         return body[2:34] != RETRY_RANDOM
 
 
-@message(HandshakeType.SERVER_HELLO, most=16_384)
+@message(HandshakeType.SERVER_HELLO, most=MAX_SMALL_MESSAGE)
 @dataclass(frozen=True, slots=True)
 class HelloRetryRequest(HandshakeMessage):
     """RFC 8446 §4.1.4: a ServerHello with a fixed random. A type of its own, so a second one is out of order."""
@@ -117,7 +118,7 @@ class HelloRetryRequest(HandshakeMessage):
         return body[2:34] == RETRY_RANDOM
 
 
-@message(HandshakeType.ENCRYPTED_EXTENSIONS, most=16_384)
+@message(HandshakeType.ENCRYPTED_EXTENSIONS, most=MAX_SMALL_MESSAGE)
 @dataclass(frozen=True, slots=True)
 class EncryptedExtensions(HandshakeMessage):
     """RFC 8446 §4.3.1."""
@@ -151,7 +152,7 @@ class Certificate(HandshakeMessage):
     certificate_list: Annotated[tuple[CertificateEntry, ...], vector(struct(CertificateEntry), 0, U24)]
 
 
-@message(HandshakeType.CERTIFICATE_VERIFY, most=16_384)
+@message(HandshakeType.CERTIFICATE_VERIFY, most=MAX_SMALL_MESSAGE)
 @dataclass(frozen=True, slots=True)
 class CertificateVerify(HandshakeMessage):
     """RFC 8446 §4.4.3."""
@@ -160,7 +161,7 @@ class CertificateVerify(HandshakeMessage):
     signature: Annotated[bytes, opaque(0, U16)]
 
 
-@message(HandshakeType.FINISHED, most=64)
+@message(HandshakeType.FINISHED, most=MAX_FINISHED)
 @dataclass(frozen=True, slots=True)
 class Finished(HandshakeMessage):
     """RFC 8446 §4.4.4: as long as the handshake's hash."""

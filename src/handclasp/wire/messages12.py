@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from ..limits import MAX_SMALL_MESSAGE
 from .codec import code, opaque, struct, uint, vector
 from .extensions import SCHEMES, U16, U24
 from .messages import HandshakeMessage, message
@@ -55,7 +56,7 @@ class ServerECDHParams:
 ECDH_PARAMS = struct(ServerECDHParams)
 
 
-@message(HandshakeType.SERVER_KEY_EXCHANGE, most=16_384)
+@message(HandshakeType.SERVER_KEY_EXCHANGE, most=MAX_SMALL_MESSAGE)
 @dataclass(frozen=True, slots=True)
 class ServerKeyExchange(HandshakeMessage):
     """RFC 8422 §5.4."""
@@ -81,7 +82,7 @@ class ServerHelloDone(HandshakeMessage):
     """RFC 5246 §7.4.5."""
 
 
-@message(HandshakeType.CLIENT_KEY_EXCHANGE, most=16_384)
+@message(HandshakeType.CLIENT_KEY_EXCHANGE, most=MAX_SMALL_MESSAGE)
 @dataclass(frozen=True, slots=True)
 class ClientECDH(HandshakeMessage):
     """RFC 8422 §5.7: ClientKeyExchange with the client's share."""
@@ -89,7 +90,7 @@ class ClientECDH(HandshakeMessage):
     public: Annotated[bytes, opaque(1, 255)]
 
 
-@message(HandshakeType.CLIENT_KEY_EXCHANGE, most=16_384)
+@message(HandshakeType.CLIENT_KEY_EXCHANGE, most=MAX_SMALL_MESSAGE)
 @dataclass(frozen=True, slots=True)
 class ClientEncryptedSecret(HandshakeMessage):
     """RFC 5246 §7.4.7.1: ClientKeyExchange with the premaster secret, encrypted under the server's public key."""

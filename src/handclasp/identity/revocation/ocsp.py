@@ -12,14 +12,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ...crypto.attestation import CERT_ID_HASH, attested
 from ...crypto.keys import DER
-from ...limits import Limits
+from ...limits import MAX_RESPONSE, MOST_DELEGATES, Limits
 from ...rules import printable
 from ..certificates import Certificate
 from ..path import affordable
 from .finding import SKEW, Evidence, Finding, Period, Unusable
-
-MAX_RESPONSE: Final = 64 * 1024
-"""The longest OCSP response that is read, in bytes, wherever it comes from."""
 
 NONCE_SIZE: Final = 32
 """RFC 9654 §2.1."""
@@ -106,7 +103,7 @@ def _authorised(
 ) -> Iterator[Certificate]:
     """Who may answer: the issuer, and whom it says so of in a certificate of its own (RFC 6960 §4.2.2.2)."""
     yield issuer
-    for x509 in response.certificates[:_MOST_DELEGATES]:
+    for x509 in response.certificates[:MOST_DELEGATES]:
         delegate = Certificate.from_der(x509.public_bytes(DER))
         purposes = delegate.purposes or ()
         appointed = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string in purposes and delegate.allows_signing
@@ -149,4 +146,3 @@ def _finding(single: ocsp.OCSPSingleResponse, evidence: Evidence) -> Finding:
 
 
 _WORST_FIRST: Final = (ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN, ocsp.OCSPCertStatus.GOOD)
-_MOST_DELEGATES: Final = 4

@@ -20,13 +20,14 @@ from ...alerts import Alert
 from ...crypto.entropy import SystemEntropy
 from ...errors import CertificateError, ConfigError
 from ...fetching import Fetch, countdown, fetch
+from ...limits import FETCH_TIMEOUT, MAX_LIST, MAX_RESPONSE, MOST_RESPONDERS
 from ...rules import printable
 from ..certificates import Certificate
 from ..presented import PresentedChain, Role, VerifiedPeer
 from .cache import AnswerCache
 from .crl import RevocationList, check_issuer, look_up, read_lists
 from .finding import Evidence, Finding, Unusable
-from .ocsp import MAX_RESPONSE, NONCE_SIZE, make_request, read_response
+from .ocsp import NONCE_SIZE, make_request, read_response
 from .sources import given_lists
 
 
@@ -73,9 +74,9 @@ class Revocation:
     fetch: Fetch = field(default=fetch, repr=False)
     """What goes out, in the modes that ask. An `async def` is awaited. It raises OSError or ValueError where there is
     no answer; any other exception refuses the connection."""
-    timeout: float = 5.0
+    timeout: float = FETCH_TIMEOUT
     """Seconds for all questions of one check together."""
-    largest_crl: int = 10 * 1024 * 1024
+    largest_crl: int = MAX_LIST
     """The longest list that is read, in bytes."""
     cache: AnswerCache[Any] = field(default_factory=AnswerCache, compare=False, repr=False)
     """Answers, each kept until its CA has a new one."""
@@ -250,7 +251,7 @@ class _Inquiry:
             questions = [questions[0], questions[len(certificate.ocsp_urls)]]
         if not questions:
             doubts.append("it names neither a responder nor a list")
-        for url, ask in questions[:_MOST_URLS]:
+        for url, ask in questions[:MOST_RESPONDERS]:
             try:
                 found = await ask(url, certificate, issuer)
             except Unusable as unusable:
@@ -394,5 +395,4 @@ _SPOKEN: Final = {
     Evidence.OCSP: "its CA's OCSP responder",
     Evidence.CRL: "a revocation list",
 }
-_MOST_URLS: Final = 2
 _MAX_TEXT: Final = 250
