@@ -20,7 +20,7 @@ from .peers.base import Library
 from .report import page, tables
 from .results import Results
 
-FULL, QUICK = Effort(60, 0.05), Effort(15, 0.03)
+FULL, QUICK = Effort(60, 0.05), Effort(11, 0.02)
 
 OPENSSL = """openssl_conf = main
 [main]
@@ -67,18 +67,19 @@ def _work(part: str, libraries: list[Library], identity: Identity, quick: bool, 
 
     def costs() -> None:
         setup.beginnings(libraries, results)
-        setup.sessions(1000, 20_000 if quick else 1_000_000, results)
-        memory.growth(identity, effort, 300 if quick else 10_000, results)
+        setup.reading(identity, results)
+        setup.sessions((1000,) if quick else (1000, 1_000_000), results)
+        memory.growth(identity, effort, (100,) if quick else (100, 1000, 10_000), results)
         eventloop.idle_memory(fast, identity, 50 if quick else 200, results)
 
     size = (16 if quick else 256) << 20
     works: dict[str, Callable[[], None]] = {
-        "handshakes": lambda: memory.handshakes(libraries, identity, effort, results),
-        "messages": lambda: memory.messages(libraries, identity, effort, results),
+        "handshakes": lambda: memory.handshakes(fast if quick else libraries, identity, effort, results),
+        "messages": lambda: memory.messages(fast if quick else libraries, identity, effort, results),
         "tcp": lambda: loopback.workloads(fast, identity, effort, size, results),
         "asyncio": lambda: eventloop.workloads(fast, identity, effort, size, results),
         "costs": costs,
-        "profile": lambda: memory.own_profile(identity, 2 if quick else 8, results),
+        "profile": lambda: memory.own_profile(identity, 2 if quick else 10, results),
     }
     return works[part]
 

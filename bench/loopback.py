@@ -94,8 +94,10 @@ def _servers(libraries: Iterable[Library], identity: Identity) -> Iterator[dict[
         ours, theirs = spawning.Pipe()
         child = spawning.Process(target=_serve, args=(library.name, identity, theirs), daemon=True)
         child.start()
+        theirs.close()
         children.append((child, ours))
-        running[library.name] = ends, ours.recv()
+        with suppress(EOFError):  # its process ended early, and said why
+            running[library.name] = ends, ours.recv()
     try:
         yield running
     finally:

@@ -14,8 +14,8 @@ import handclasp
 ROOT = Path(handclasp.__file__).parent
 
 KINDS = {
-    "crypto": "primitives and path validation",
-    "identity": "primitives and path validation",
+    "crypto": "the crypto floor: primitives",
+    "identity": "certificates and path validation, the library's part of it too",
     "wire": "codec",
     "channel": "records and keys",
     "handshake": "control",

@@ -10,9 +10,11 @@ from handclasp import ServerSessions, TrustStore
 from handclasp.crypto.secret import Secret
 from handclasp.errors import ConfigError
 from handclasp.identity import roots
+from handclasp.identity.certificates import Certificate, certificates_from
 from handclasp.sessions.session import Session
 from handclasp.wire.names import CipherSuite, TLSVersion
 
+from .identity import Identity
 from .peers.base import Library, Unsupported
 from .results import Cost, Results
 
@@ -40,8 +42,8 @@ def beginnings(libraries: Iterable[Library], results: Results) -> None:
         results.skipped.append(str(error))
 
 
-def sessions(few: int, many: int, results: Results) -> None:
-    """Storing and taking one session beside `many` others, by the same beside `few`."""
+def sessions(counts: Iterable[int], results: Results) -> None:
+    """Storing and taking one session beside many others, by the same beside one."""
     now = datetime.now(UTC)
     session = Session(
         version=TLSVersion.TLS_1_3,
@@ -69,8 +71,18 @@ def sessions(few: int, many: int, results: Results) -> None:
 
         return _best(put_and_take, 30)
 
-    ratio = beside(many) / beside(few)
-    results.costs.append(Cost(f"a session beside {many:,} others, by one beside {few:,}", ratio, "x", 1.25))
+    alone = beside(1)
+    for count in counts:
+        what = f"storing and taking a session beside {count:,} others, by one alone"
+        results.costs.append(Cost(what, beside(count) / alone, "x", 1.25))
+
+
+def reading(identity: Identity, results: Results) -> None:
+    """What a full handshake takes longer when its certificate was not met lately; the others always read it."""
+    der = certificates_from(identity.chain.read_bytes())[0].der
+    results.costs.append(
+        Cost("reading a certificate for the first time", _best(lambda: Certificate.from_der(der), 200) * 1e6, "µs")
+    )
 
 
 def _best(work: Callable[[], object], times: int) -> float:

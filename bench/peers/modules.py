@@ -81,7 +81,12 @@ class Stdlib(_SslLike):
         return f"Python {platform.python_version()} ({ssl.OPENSSL_VERSION})"
 
     def choose(self, context: Any, group: Group) -> None:
-        context.set_ecdh_curve(group.value)
+        try:
+            context.set_ecdh_curve(group.value)
+        except ssl.SSLError:  # Python 3.11.2 knows but the NIST curves by name
+            if ssl.OPENSSL_VERSION_INFO >= (3, 5):
+                raise Unsupported(f"{self.name} cannot be told to use {group.value}") from None
+            # before 3.5 it is OpenSSL's first choice
 
 
 class Rustls(_SslLike):

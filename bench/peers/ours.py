@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import socket
 from collections.abc import Callable
 from importlib.metadata import version
@@ -16,7 +15,7 @@ from handclasp.identity.trust import Verifier
 from handclasp.wire.names import CipherSuite, NamedGroup, TLSVersion
 
 from ..identity import NAME, Identity
-from .base import Case, Group, Library, Unsupported, Wire
+from .base import Case, Group, Library, Wire
 
 _GROUPS = {Group.X25519: NamedGroup.X25519, Group.X25519_MLKEM768: NamedGroup.X25519_MLKEM768}
 _SUITES = (CipherSuite.TLS_AES_128_GCM_SHA256, CipherSuite.TLS_AES_256_GCM_SHA384)
@@ -53,12 +52,12 @@ class Handclasp(Library):
         return ClientConfig()
 
     def asyncio_client(self, identity: Identity) -> Callable[[int], Any]:
-        aio, (config, _) = _aio(), self._configs(identity, Case())
-        return lambda port: aio.open_connection("127.0.0.1", port, config, server_name=NAME)
+        config, _ = self._configs(identity, Case())
+        return lambda port: handclasp.aio.open_connection("127.0.0.1", port, config, server_name=NAME)
 
     def asyncio_server(self, identity: Identity) -> Callable[[Any], Any]:
-        aio, (_, config) = _aio(), self._configs(identity, Case())
-        return lambda callback: aio.start_server(callback, "127.0.0.1", 0, config)
+        _, config = self._configs(identity, Case())
+        return lambda callback: handclasp.aio.start_server(callback, "127.0.0.1", 0, config)
 
     def _configs(self, identity: Identity, case: Case) -> tuple[ClientConfig, ServerConfig]:
         versions, groups = (TLSVersion.TLS_1_3,), (_GROUPS[case.group], NamedGroup.X25519)
@@ -112,10 +111,3 @@ def _shake(client_config: ClientConfig, server_config: ServerConfig) -> OurPair:
     if not (client.established and server.established):
         raise RuntimeError("the handshake is not done")
     return OurPair(client, server)
-
-
-def _aio() -> Any:
-    try:
-        return importlib.import_module("handclasp.io.aio")
-    except ImportError:
-        raise Unsupported("no asyncio adapter") from None
