@@ -417,6 +417,50 @@ def test_at_most_two_urls_are_asked(status: StatusServer) -> None:
     assert asked == ["http://0.test/", "http://1.test/", "http://0.test/", "http://0.test/"]
 
 
+def test_what_cannot_be_fetched_is_asked_last(status: StatusServer) -> None:
+    """Windows' CAs put an LDAP directory before the web server."""
+    asked = []
+
+    def counting(url: str, **_: Any) -> bytes:
+        asked.append(url)
+        raise OSError("no")
+
+    urls = ["ldap:///CN=ca?list", "https://lists.test/ca.crl", "HTTP://lists.test/ca.crl"]
+    points = [pyca.DistributionPoint([pyca.UniformResourceIdentifier(url)], None, None, None) for url in urls]
+    lists = (pyca.CRLDistributionPoints(points), False)
+    for options in ({}, {"ocsp_url": "http://ocsp.test/"}):
+        credential = status.ca.issue(NAME, extensions=[lists], **options)  # type: ignore[arg-type]
+        ask(Revocation("soft", fetch=counting), status.ca, credential)
+    assert asked == [urls[2], urls[0], "http://ocsp.test/", urls[2]]
+
+
+def test_who_did_not_answer_is_left_alone_for_a_minute_in_soft_mode(status: StatusServer) -> None:
+    asked = 0
+
+    def silent(url: str, **_: Any) -> bytes:
+        nonlocal asked
+        asked += 1
+        raise TimeoutError("no answer in time")
+
+    credential, now = leaf_of(status, "ocsp"), datetime.now(UTC)
+    soft, hard = Revocation("soft", fetch=silent), Revocation("hard", fetch=silent)
+    for seconds, expected in ((0, 1), (59, 1), (61, 2), (62, 2)):
+        why = ask(soft, status.ca, credential, at=now + timedelta(seconds=seconds)).why
+        assert asked == expected
+        assert "no answer in time" in why or "did not answer a moment ago" in why
+    for tries in (1, 2):
+        with pytest.raises(CertificateError, match="no answer in time"):
+            ask(hard, status.ca, credential, at=now)
+        assert asked == 2 + tries
+
+
+def test_an_answer_that_does_not_count_is_no_silence(status: StatusServer) -> None:
+    policy, credential = Revocation("soft"), leaf_of(status, "ocsp")
+    for fault in (Fault.STALE, Fault.WRONG_SIGNER, Fault.UNKNOWN, None):
+        status.fault = fault
+        assert outcome(policy, status.ca, credential) == ("not checked" if fault else "ocsp")
+
+
 def test_a_certificate_trusted_itself(status: StatusServer) -> None:
     credential = leaf_of(status, "ocsp")
     presented = PresentedChain(credential.chain, Role.SERVER, peer_name(NAME), datetime.now(UTC))

@@ -11,6 +11,7 @@ import inspect
 import os
 from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from datetime import timedelta
 from enum import Enum
 from itertools import pairwise
 from typing import Any, Final
@@ -39,7 +40,7 @@ class Mode(Enum):
     STAPLE = "staple"
     """What is at hand has to be good: staples, given lists. A certificate that must be stapled has to be."""
     SOFT = "soft"
-    """The CA is asked too; where it does not answer, the certificate is accepted."""
+    """The CA is asked too; where it does not answer, the certificate is accepted, and it is not asked for a minute."""
     HARD = "hard"
     """The CA is asked too; where nobody answers, the certificate is refused."""
 
@@ -244,18 +245,22 @@ class _Inquiry:
 
     async def _asked(self, certificate: Certificate, issuer: Certificate, doubts: list[str]) -> Finding | None:
         """The CA's own answer, from its responder or its list."""
-        questions = [(url, self._from_responder) for url in certificate.ocsp_urls]
-        questions += [(url, self._from_list) for url in certificate.crl_urls]
-        if certificate.ocsp_urls and certificate.crl_urls:
-            # one of each: what one server cannot say, another of its kind rarely can
-            questions = [questions[0], questions[len(certificate.ocsp_urls)]]
+        responders = [(url, self._from_responder) for url in _plain_first(certificate.ocsp_urls)]
+        lists = [(url, self._from_list) for url in _plain_first(certificate.crl_urls)]
+        # one of each where there are both: what one server cannot say, another of its kind rarely can
+        questions = [responders[0], lists[0]] if responders and lists else [*responders, *lists]
         if not questions:
             doubts.append("it names neither a responder nor a list")
         for url, ask in questions[:MOST_RESPONDERS]:
+            silent = ("silent", url, ask.__name__)
             try:
+                if self._policy.cache.find(silent, self._at):
+                    raise Unusable("silent", "it did not answer a moment ago")
                 found = await ask(url, certificate, issuer)
             except Unusable as unusable:
                 doubts.append(f"{_host(url)}: {unusable}")
+                if self._policy.mode is Mode.SOFT and unusable.kind == "no-answer":
+                    self._policy.cache.keep(silent, True, self._at + _SILENCE)
             else:
                 return self._judged(found, certificate, _host(url))
         return None
@@ -373,6 +378,11 @@ class _Inquiry:
         )
 
 
+def _plain_first(urls: Sequence[str]) -> list[str]:
+    """What can be fetched before what usually cannot: company CAs name LDAP directories first."""
+    return sorted(urls, key=lambda url: not url.lower().startswith("http://"))
+
+
 def _in_words(finding: Finding | str) -> str:
     if isinstance(finding, str):
         return f"not known ({finding})"
@@ -395,4 +405,6 @@ _SPOKEN: Final = {
     Evidence.OCSP: "its CA's OCSP responder",
     Evidence.CRL: "a revocation list",
 }
+_SILENCE: Final = timedelta(minutes=1)
+"""How long nobody waits again, in soft mode, for a server that did not answer."""
 _MAX_TEXT: Final = 250
