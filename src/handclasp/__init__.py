@@ -41,7 +41,8 @@ from .identity.revocation.policy import Checked, Revocation
 from .identity.revocation.staples import StapleSource
 from .identity.trust import Check, Policy, PresentedChain, Role, TrustStore, VerifiedPeer, Verifier
 from .identity.verdicts import cached
-from .io.blocking import Listener, TLSSocket, connect, listen, wrap
+from .io.blocking import TLSSocket, connect, wrap
+from .io.listener import Listener, listen
 from .io.stapler import OCSPStapler
 from .keylog import KeyLogFile
 from .limits import Limits

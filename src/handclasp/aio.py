@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 from .config import ClientConfig, ServerConfig
 from .connection import ClientConnection, ServerConnection
-from .errors import TLSError
+from .errors import ConfigError, TLSError
 from .io.aio_pipe import Pipe
 from .io.aio_transport import TLSTransport
 from .io.stream import Stream, connection_for, log_failure
@@ -112,6 +112,7 @@ async def start_unix_server(
     **options: Any,
 ) -> asyncio.Server:
     """The same on a UNIX socket."""
+    _refuse_ssl(options)
     loop = asyncio.get_running_loop()
     acceptor = _Acceptor(_stream_protocols(connected, limit), config, timeout)
     return await loop.create_unix_server(lambda: _AcceptedPipe(loop, acceptor), path, **options)
@@ -137,9 +138,7 @@ async def start_tls(
     connection = connection_for(config, server_name)
     plain = writer.transport
     pipe = Pipe(loop)
-    pipe.before = _Replaced(plain.get_protocol(), writer)
-    plain.set_protocol(pipe)
-    pipe.connection_made(plain)
+    pipe.take_over(plain, _Replaced(plain.get_protocol(), writer))
     if reader.at_eof():
         pipe.eof_received()
     reader.feed_eof()  # it gets no more, and gives out what it has without waiting
@@ -176,10 +175,22 @@ class Reader(asyncio.StreamReader):
         self.feed_eof()
 
     async def read(self, n: int = -1) -> bytes:
+        if n < 0:
+            return await self._read_all()
         data = await super().read(n)
         if not data and n != 0 and self._failure is not None:
             self._fail()
         return data
+
+    async def _read_all(self) -> bytes:
+        """To the end; where that is an error, what came is the `partial` of its cause."""
+        blocks: list[bytes] = []
+        try:
+            while block := await self.read(LIMIT):
+                blocks.append(block)
+        except Exception as error:
+            raise error from asyncio.IncompleteReadError(b"".join(blocks), None)
+        return b"".join(blocks)
 
     async def readexactly(self, n: int) -> bytes:
         try:
@@ -214,6 +225,7 @@ async def create_connection(
     **options: Any,
 ) -> tuple[TLSTransport, P]:
     """`loop.create_connection` with TLS: the protocol is made, and connected, when the handshake is done."""
+    _refuse_ssl(options)
     # the configuration is checked before anything is sent
     connection = connection_for(config or ClientConfig(), server_name or host, early_data)
     loop = asyncio.get_running_loop()
@@ -232,6 +244,7 @@ async def create_server(
     **options: Any,
 ) -> asyncio.Server:
     """`loop.create_server` with TLS: a protocol is made for each connection whose handshake is done."""
+    _refuse_ssl(options)
     loop = asyncio.get_running_loop()
     acceptor = _Acceptor(protocol_factory, config, timeout)
     return await loop.create_server(lambda: _AcceptedPipe(loop, acceptor), host, port, **options)
@@ -252,9 +265,7 @@ async def upgrade(
     """
     connection = connection_for(config, server_name)
     pipe = Pipe(asyncio.get_running_loop())
-    pipe.before = protocol
-    transport.set_protocol(pipe)
-    pipe.connection_made(transport)
+    pipe.take_over(transport, protocol)
     pipe.keep(received)
     above, _ = await _shaken(pipe, connection, lambda: protocol, timeout)
     return above
@@ -276,6 +287,21 @@ async def _shaken(
         pipe.raw.abort()
         raise
     return transport, protocol
+
+
+_OUR_NAMES = {
+    "ssl": "it is `config` that says what is trusted and shown",
+    "server_hostname": "the name to check is `server_name`",
+    "ssl_handshake_timeout": "the deadline of the handshake is `timeout`",
+    "ssl_shutdown_timeout": "a close waits a second for the peer's, always",
+}
+
+
+def _refuse_ssl(options: dict[str, Any]) -> None:
+    """asyncio would put its own TLS below ours. Raises ConfigError."""
+    for name, ours in _OUR_NAMES.items():
+        if options.get(name) is not None:
+            raise ConfigError(f"{name!r} is for TLS of the ssl module", code="ssl-argument", remedy=ours)
 
 
 class _Acceptor:

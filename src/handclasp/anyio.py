@@ -9,6 +9,7 @@ await handclasp.anyio.serve(handle, await anyio.create_tcp_listener(local_port=8
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any
@@ -25,13 +26,24 @@ from anyio import (
     typed_attribute,
 )
 from anyio.abc import ByteStream, Listener, SocketAttribute, TaskGroup
+from anyio.streams.stapled import MultiListener
 
 from .config import ClientConfig, ServerConfig
 from .connection import ClientConnection, ServerConnection
-from .errors import TLSError
+from .errors import ConnectionClosed, TLSError, TruncatedError
 from .events import ConnectionInfo
 from .io.stream import Stream, connection_for, log_failure
 from .limits import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
+
+NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""What `accept` says when the system has no descriptor or memory left for one more connection."""
+
+REST = 0.1
+"""Seconds without accepting, after that."""
+
+
+class StreamTruncated(TruncatedError, BrokenResourceError):
+    """A TruncatedError which is also what code for any byte stream expects of one that was cut."""
 
 
 class TLSAttribute(TypedAttributeSet):
@@ -99,7 +111,8 @@ async def serve(
 ) -> None:
     """Call `handler` for each connection whose handshake is done, until cancelled.
 
-    A handshake that fails, or takes longer than `timeout` seconds, costs one line of the `handclasp` logger.
+    A handshake that fails, or takes longer than `timeout` seconds, costs one line of the `handclasp` logger. As with
+    any listener of anyio, an exception of `handler` ends them all.
     """
 
     async def handle(below: ByteStream) -> None:
@@ -111,14 +124,27 @@ async def serve(
             return
         await handler(stream)
 
-    await listener.serve(handle, task_group)
+    async def accept(one: Listener[ByteStream], group: TaskGroup) -> None:
+        while True:
+            try:
+                await one.serve(handle, group)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                await anyio.sleep(REST)
+
+    listeners = listener.listeners if isinstance(listener, MultiListener) else [listener]
+    own = nullcontext(task_group) if task_group else anyio.create_task_group()
+    async with own as handling, anyio.create_task_group() as accepting:
+        for one in listeners:
+            accepting.start_soon(accept, one, handling)
 
 
 class TLSStream(ByteStream):
     """A TLS connection as a byte stream. One task may receive while others send.
 
-    A connection that is cut raises TruncatedError behind the data that came before. A `send` that is cancelled may
-    have sent a part; nothing can be sent behind it.
+    A connection that is cut raises StreamTruncated behind the data that came before: a TruncatedError, and a
+    BrokenResourceError. A `send` that is cancelled may have sent a part; nothing can be sent behind it.
     """
 
     def __init__(self, stream: Stream, below: ByteStream) -> None:
@@ -142,6 +168,8 @@ class TLSStream(ByteStream):
         return {**self._below.extra_attributes, TLSAttribute.info: lambda: self.info}
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
+        if max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         self._check_open()
         if self._receiving:
             raise BusyResourceError("receiving from")
@@ -151,9 +179,13 @@ class TLSStream(ByteStream):
                 await anyio.lowlevel.checkpoint()
             with _errors_of_anyio():
                 data = await self._stream.read(max_bytes)
+        except (TLSError, BrokenResourceError):
+            self._check_open()  # closed meanwhile: that is why
+            raise
         finally:
             self._receiving = False
         if not data:
+            self._check_open()
             raise EndOfStream
         return data
 
@@ -201,6 +233,7 @@ class _StreamTransport:
         self._received = received
         self._torn = False
         self.engine = nullcontext()
+        self.reading: AbstractAsyncContextManager[Any] = anyio.Lock(fast_acquire=True)
         self.writing: AbstractAsyncContextManager[Any] = anyio.Lock()
 
     async def receive(self, most: int) -> bytes:
@@ -241,7 +274,8 @@ class _StreamTransport:
         return await pending
 
     async def wait_for(self, answer: Callable[[], Any]) -> Any:
-        return await anyio.to_thread.run_sync(answer, abandon_on_cancel=True)
+        # with a limiter of its own: those who wait would take the threads that the application shares
+        return await anyio.to_thread.run_sync(answer, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
 
 
 @contextmanager
@@ -256,7 +290,17 @@ def _errors_of_sockets() -> Generator[None, None, None]:
 def _errors_of_anyio() -> Generator[None, None, None]:
     try:
         yield
+    except ConnectionClosed as error:
+        raise ClosedResourceError from error
+    except TruncatedError as error:
+        raise _both(error) from None
     except TLSError:
         raise
     except ConnectionError as error:
         raise BrokenResourceError from error
+
+
+def _both(error: TruncatedError) -> StreamTruncated:
+    both = StreamTruncated(str(error), code=error.code, remedy=error.remedy)
+    both.alert, both.alert_received, both.rule = error.alert, error.alert_received, error.rule
+    return both

@@ -53,7 +53,8 @@ def answering(converse: Callable[[socket.socket], None]) -> Iterator[int]:
             yield listener.getsockname()[1]
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 @contextmanager

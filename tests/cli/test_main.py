@@ -70,12 +70,14 @@ def test_arguments_from_a_file(tmp_path: Path, capsys: Printed) -> None:
 
 def test_version_is_quick() -> None:
     took = []
-    for _ in range(3):  # a busy machine may be slow once
+    for _ in range(10):  # a busy machine may be slow now and then
         began = time.perf_counter()
         done = run("--version")
         took.append(time.perf_counter() - began)
         assert done.returncode == 0
         assert done.stdout.startswith("handclasp ")
+        if took[-1] < 2:
+            break
     assert min(took) < 2
 
 

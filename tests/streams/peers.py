@@ -6,13 +6,15 @@ import contextlib
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 from handclasp import ClientConfig, ClientConnection, Closed, Data, ServerConfig, ServerConnection, TLSError
+from handclasp.events import Event
 from handclasp.lab.ca import CertificateAuthority
 
 PATIENCE = 10.0
@@ -73,7 +75,91 @@ class Outcome:
     """Bytes on the wire."""
 
 
-def converse(wire: Wire, connection: ClientConnection | ServerConnection, say: bytes, outcome: Outcome) -> None:
+class End(Protocol):
+    """One end of a TLS connection, without I/O: what `converse` needs of it."""
+
+    @property
+    def established(self) -> bool: ...
+
+    def receive_data(self, data: bytes, /) -> None: ...
+
+    def receive_eof(self) -> None: ...
+
+    def events(self) -> list[Event]: ...
+
+    def send(self, data: bytes, /) -> None: ...
+
+    def close(self) -> None: ...
+
+    def data_to_send(self) -> bytes: ...
+
+
+def end_of(config: ClientConfig | ServerConfig | ssl.SSLContext, role: type[ClientConfig | ServerConfig]) -> End:
+    """Our own, or the `ssl` module's."""
+    if isinstance(config, ssl.SSLContext):
+        return OpenSSL(config, None if role is ServerConfig else "localhost")
+    return ClientConnection(config, "localhost") if isinstance(config, ClientConfig) else ServerConnection(config)
+
+
+class OpenSSL:
+    """The `ssl` module as such an end."""
+
+    def __init__(self, context: ssl.SSLContext, server_name: str | None) -> None:
+        self._coming, self._going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._coming, self._going, server_side=server_name is None, server_hostname=server_name
+        )
+        self._events: list[Event] = []
+        self.established = False
+        self._advance()
+
+    def receive_data(self, data: bytes) -> None:
+        self._coming.write(data)
+        self._advance()
+
+    def receive_eof(self) -> None:
+        self._coming.write_eof()
+        self._advance()
+
+    def events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def send(self, data: bytes) -> None:
+        self._tls.write(data)
+
+    def close(self) -> None:
+        with contextlib.suppress(ssl.SSLWantReadError):  # for the peer's
+            self._tls.unwrap()
+
+    def data_to_send(self) -> bytes:
+        return self._going.read()
+
+    def _advance(self) -> None:
+        """Raises SSLError, which is an OSError."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            if not self.established:
+                self._tls.do_handshake()
+                self.established = True
+            with contextlib.suppress(ssl.SSLZeroReturnError):  # or nothing, where we have not said close_notify yet
+                while data := self._tls.read(65536):
+                    self._events.append(Data(data))
+            self._events.append(Closed(clean=True))
+
+
+ASK, AGREE = b"STARTTLS\r\n", b"220 go ahead\r\n"
+"""What is said in the clear before an upgrade: first the client, then the server."""
+
+
+def read_line(sock: socket.socket) -> bytes:
+    """A line, and nothing behind it."""
+    line = b""
+    while not line.endswith(b"\n"):
+        line += sock.recv(1) or b"\n"
+    return line
+
+
+def converse(wire: Wire, connection: End, say: bytes, outcome: Outcome) -> None:
     """Shake hands, say something and close_notify; listen until the other side ends."""
     said = False
     try:
@@ -105,21 +191,35 @@ def converse(wire: Wire, connection: ClientConnection | ServerConnection, say: b
 
 
 @contextlib.contextmanager
-def in_thread(work: Callable[[], None]) -> Iterator[Future[None]]:
-    with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(work)
-        yield done
-        done.result(PATIENCE)
+def in_thread(work: Callable[[], None]) -> Iterator[None]:
+    """Something that is done meanwhile, and succeeds."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert failed == []
 
 
 @contextlib.contextmanager
 def serving(
-    config: ServerConfig,
+    config: ServerConfig | ssl.SSLContext,
     say: bytes,
     *,
     fault: Fault | None = None,
     at: int = 0,
     piece: int = 1 << 20,
+    upgrade: bool = False,
 ) -> Iterator[tuple[int, Outcome]]:
     """A server of one connection: (port, what it saw)."""
     outcome = Outcome()
@@ -131,7 +231,10 @@ def serving(
             with sock:
                 sock.settimeout(PATIENCE)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                converse(Wire(sock, fault, at, piece), ServerConnection(config), say, outcome)
+                with contextlib.suppress(OSError):
+                    if upgrade and read_line(sock) == ASK:
+                        sock.sendall(AGREE)
+                    converse(Wire(sock, fault, at, piece), end_of(config, ServerConfig), say, outcome)
 
         with in_thread(work):
             try:
@@ -142,19 +245,23 @@ def serving(
 
 def call(
     port: int,
-    config: ClientConfig,
+    config: ClientConfig | ssl.SSLContext,
     say: bytes,
     *,
     fault: Fault | None = None,
     at: int = 0,
     piece: int = 1 << 20,
+    upgrade: bool = False,
 ) -> Outcome:
-    """A client of ours: what it saw."""
+    """A client: what it saw."""
     outcome = Outcome()
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.settimeout(PATIENCE)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        converse(Wire(sock, fault, at, piece), ClientConnection(config, "localhost"), say, outcome)
+        if upgrade:
+            sock.sendall(ASK)
+            assert read_line(sock) == AGREE
+        converse(Wire(sock, fault, at, piece), end_of(config, ClientConfig), say, outcome)
     return outcome
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import socket
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -12,11 +14,13 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 import pytest
-from anyio.abc import SocketAttribute
+from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup
 
 import handclasp
-from handclasp import ClientConfig, ConnectionInfo, ServerConfig, TLSError, TLSSocket
+from handclasp import ClientConfig, ConnectionInfo, HandshakeTimeout, ServerConfig, TLSError, TLSSocket
 from handclasp import anyio as over_anyio
+
+from .peers import AGREE, ASK, PATIENCE, read_line
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, None]]
@@ -44,9 +48,19 @@ class Runtime(Protocol):
 
     async def connect(self, port: int, config: ClientConfig, timeout: float, buffer: int | None = None) -> Conn: ...
 
+    async def upgrade(self, port: int, config: ClientConfig, timeout: float) -> Conn:
+        """TLS on a live connection, after some words in the clear."""
+        ...
+
     def serve(
         self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
     ) -> AbstractAsyncContextManager[int]: ...
+
+    def serve_upgrades(
+        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+    ) -> AbstractAsyncContextManager[int]:
+        """A server of that kind. A handshake that fails is nobody's loss."""
+        ...
 
     async def together(self, *work: Work) -> None:
         """All of it at once."""
@@ -61,8 +75,12 @@ class Runtime(Protocol):
         ...
 
 
+SOCKET = socket.socket
+"""What is dialled with."""
+
+
 def dial(port: int, buffer: int | None) -> socket.socket:
-    sock = socket.socket()
+    sock = SOCKET()
     if buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -110,6 +128,46 @@ class Blocking:
 
     async def connect(self, port: int, config: ClientConfig, timeout: float, buffer: int | None = None) -> Conn:
         return BlockingConn(handclasp.wrap(dial(port, buffer), config, server_name="localhost", timeout=timeout))
+
+    async def upgrade(self, port: int, config: ClientConfig, timeout: float) -> Conn:
+        sock = dial(port, None)
+        sock.settimeout(PATIENCE)
+        sock.sendall(ASK)
+        assert read_line(sock) == AGREE
+        sock.settimeout(None)
+        return BlockingConn(handclasp.wrap(sock, config, server_name="localhost", timeout=timeout))
+
+    @asynccontextmanager
+    async def serve_upgrades(
+        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+    ) -> AsyncGenerator[int, None]:
+        threads: list[threading.Thread] = []
+
+        async def upgraded(sock: socket.socket) -> None:
+            assert read_line(sock) == ASK
+            sock.sendall(AGREE)
+            with suppress(TLSError, OSError):
+                await handle(BlockingConn(handclasp.wrap(sock, config, timeout=timeout)))
+
+        def loop() -> None:
+            with suppress(OSError):
+                while True:
+                    sock, _ = listener.accept()
+                    threads.append(
+                        threading.Thread(target=self.run, args=(lambda sock=sock: upgraded(sock),), daemon=True)
+                    )
+                    threads[-1].start()
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            acceptor = threading.Thread(target=loop, daemon=True)
+            acceptor.start()
+            try:
+                yield listener.getsockname()[1]
+            finally:
+                listener.shutdown(socket.SHUT_RDWR)
+                for thread in (acceptor, *threads):
+                    thread.join(10)
+                    assert not thread.is_alive()
 
     @asynccontextmanager
     async def serve(
@@ -163,6 +221,75 @@ class Blocking:
 
     async def elsewhere(self, work: Callable[[], T]) -> T:
         return work()
+
+
+# --- sockets that do not block ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class ReadyConn(BlockingConn):
+    """Waits for its socket outside of every call."""
+
+    async def read(self, most: int = 65536) -> bytes:
+        return self.patiently(lambda: self.tls.recv(most))
+
+    async def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self.patiently(lambda view=view: self.tls.send(view)) :]  # type: ignore[misc]
+
+    async def finish(self) -> None:
+        self.patiently(self.tls.shutdown_write)
+
+    async def close(self) -> None:
+        self.tls.settimeout(None)
+        self.tls.close()
+
+    def patiently(self, call: Callable[[], T], seconds: float = 20) -> T:
+        ends = time.monotonic() + seconds
+        while True:
+            try:
+                return call()
+            except BlockingIOError:
+                self._wait(ends)
+
+    def _wait(self, ends: float) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(
+                self.tls.fileno(), selectors.EVENT_WRITE if self.tls.wants_write else selectors.EVENT_READ
+            )
+            if not selector.select(max(0.0, ends - time.monotonic())):
+                raise TimeoutError
+
+
+class NonBlocking(Blocking):
+    """As clients; their servers are the blocking ones, whose handshakes are done in this way."""
+
+    async def connect(self, port: int, config: ClientConfig, timeout: float, buffer: int | None = None) -> Conn:
+        return self._shaken(dial(port, buffer or 4096), config, timeout)
+
+    async def upgrade(self, port: int, config: ClientConfig, timeout: float) -> Conn:
+        sock = dial(port, 4096)
+        sock.settimeout(PATIENCE)
+        sock.sendall(ASK)
+        assert read_line(sock) == AGREE
+        return self._shaken(sock, config, timeout)
+
+    def _shaken(self, sock: socket.socket, config: ClientConfig, timeout: float) -> Conn:
+        sock.setblocking(False)
+        conn = ReadyConn(handclasp.wrap(sock, config, server_name="localhost", timeout=timeout))
+        try:
+            conn.patiently(conn.tls.do_handshake, timeout)
+        except HandshakeTimeout:
+            raise
+        except TimeoutError:
+            conn.tls.do_handshake()  # it knows that it is late
+            raise
+        return conn
+
+    async def within(self, seconds: float, conn: Conn, most: int) -> bytes:
+        assert isinstance(conn, ReadyConn)
+        return conn.patiently(lambda: conn.tls.recv(most), seconds)
 
 
 # --- asyncio ---------------------------------------------------------------------------------------------------------
@@ -234,6 +361,37 @@ class Asyncio:
             while tasks:
                 await tasks.pop()
 
+    async def upgrade(self, port: int, config: ClientConfig, timeout: float) -> Conn:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(ASK)
+            assert await reader.readline() == AGREE
+            upgraded = await handclasp.aio.start_tls(reader, writer, config, server_name="localhost", timeout=timeout)
+        except BaseException:
+            writer.close()
+            raise
+        return AsyncioConn(*upgraded)
+
+    @asynccontextmanager
+    async def serve_upgrades(
+        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+    ) -> AsyncGenerator[int, None]:
+        tasks: list[asyncio.Task[None]] = []
+
+        async def upgraded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            assert await reader.readline() == ASK
+            writer.write(AGREE)
+            with suppress(TLSError, OSError):
+                await handle(AsyncioConn(*await handclasp.aio.start_tls(reader, writer, config, timeout=timeout)))
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.append(asyncio.create_task(upgraded(reader, writer)))
+
+        async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
+            yield server.sockets[0].getsockname()[1]
+            while tasks:
+                await tasks.pop()
+
     async def together(self, *work: Work) -> None:
         await asyncio.gather(*(one() for one in work))
 
@@ -254,7 +412,7 @@ async def settled() -> None:
     """All that goes on beside us ends soon: closes have a bound."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
-        _, late = await asyncio.wait(others, timeout=3)
+        _, late = await asyncio.wait(others, timeout=10)
         assert not late
 
 
@@ -307,13 +465,52 @@ class Anyio:
         async def connected(stream: over_anyio.TLSStream) -> None:
             await handle(AnyioConn(stream))
 
+        async def accept(listener: Listener[SocketStream], handling: TaskGroup) -> None:
+            await over_anyio.serve(connected, listener, config, timeout=timeout, task_group=handling)
+
+        async with self._accepting(accept) as port:
+            yield port
+
+    async def upgrade(self, port: int, config: ClientConfig, timeout: float) -> Conn:
+        below = await anyio.connect_tcp("127.0.0.1", port)
+        try:
+            await below.send(ASK)
+            line = b""
+            while not line.endswith(b"\n"):
+                line += await below.receive()
+            assert line == AGREE
+            return AnyioConn(await over_anyio.wrap(below, config, server_name="localhost", timeout=timeout))
+        except BaseException:
+            await anyio.aclose_forcefully(below)
+            raise
+
+    @asynccontextmanager
+    async def serve_upgrades(
+        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+    ) -> AsyncGenerator[int, None]:
+        async def connected(below: SocketStream) -> None:
+            line = b""
+            while not line.endswith(b"\n"):
+                line += await below.receive()
+            assert line == ASK
+            await below.send(AGREE)
+            with suppress(TLSError, OSError, anyio.BrokenResourceError):
+                await handle(AnyioConn(await over_anyio.wrap(below, config, timeout=timeout)))
+
+        async def accept(listener: Listener[SocketStream], handling: TaskGroup) -> None:
+            await listener.serve(connected, handling)
+
+        async with self._accepting(accept) as port:
+            yield port
+
+    @asynccontextmanager
+    async def _accepting(
+        self, accept: Callable[[Listener[SocketStream], TaskGroup], Coroutine[Any, Any, None]]
+    ) -> AsyncGenerator[int, None]:
+        """Accept until the end; who is being served then is served to the end."""
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
         async with listener, anyio.create_task_group() as accepting, anyio.create_task_group() as handling:
-
-            async def accept() -> None:
-                await over_anyio.serve(connected, listener, config, timeout=timeout, task_group=handling)
-
-            accepting.start_soon(accept)
+            accepting.start_soon(accept, listener, handling)
             yield listener.extra(SocketAttribute.local_port)
             handling.cancel_scope.shield = True
             accepting.cancel_scope.cancel()
@@ -333,6 +530,7 @@ class Anyio:
 
 RUNTIMES: dict[str, Runtime] = {
     "blocking": Blocking(),
+    "non-blocking": NonBlocking(),
     "asyncio": Asyncio(),
     "uvloop": Uvloop(),
     "anyio": Anyio("asyncio"),

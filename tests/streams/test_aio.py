@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from handclasp import (
     AlertReceived,
     ClientAuth,
     ClientConfig,
+    ClientConnection,
     ConfigError,
     HandshakeTimeout,
     PeerNotTLS,
     ServerConfig,
     TLSError,
+    TLSVersion,
     TruncatedError,
     TrustStore,
     aio,
@@ -28,7 +30,7 @@ from handclasp import (
 from handclasp.io import aio_pipe
 from handclasp.io.aio_transport import TLSTransport
 
-from .peers import client_context
+from .peers import Outcome, Wire, client_context, converse
 from .runtimes import Asyncio, Uvloop
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -54,11 +56,11 @@ async def close(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def plain(handle: Callable[..., Coroutine[Any, Any, None]]) -> AsyncIterator[int]:
+async def plain(handle: Callable[..., Coroutine[Any, Any, None]], limit: int = 2**16) -> AsyncIterator[int]:
     """A server without TLS, whose one handler has to succeed."""
     done: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
     server = await asyncio.start_server(
-        lambda reader, writer: done.put_nowait(asyncio.create_task(handle(reader, writer))), "127.0.0.1", 0
+        lambda reader, writer: done.put_nowait(asyncio.create_task(handle(reader, writer))), "127.0.0.1", 0, limit=limit
     )
     async with server:
         yield server.sockets[0].getsockname()[1]
@@ -130,13 +132,19 @@ def test_an_error_comes_behind_the_data(run: Run, client_config: ClientConfig, s
         writer.close()
 
     async def story() -> None:
+        async with await aio.start_server(cut, "127.0.0.1", 0, server_config) as server:
+            reader, writer = await aio.open_connection(*where(server), client_config)
+            with pytest.raises(TruncatedError) as caught:
+                await reader.read()
+            assert isinstance(caught.value.__cause__, asyncio.IncompleteReadError)
+            assert caught.value.__cause__.partial == b"whole\nha"
+            writer.close()
         for method, whole in (("readline", b"whole\n"), ("readexactly", b"whole\n"), ("read", b"whole\nha")):
             async with await aio.start_server(cut, "127.0.0.1", 0, server_config) as server:
                 reader, writer = await aio.open_connection(*where(server), client_config)
-                for _ in range(100):
-                    if reader.exception():
-                        break
-                    await asyncio.sleep(0.01)
+                async with asyncio.timeout(10):
+                    while not reader.exception():  # noqa: ASYNC110  nothing tells of it that does not take the data
+                        await asyncio.sleep(0.01)
                 read = getattr(reader, method)
                 arguments = {"readline": (), "readexactly": (6,), "read": (100,)}[method]
                 assert await read(*arguments) == whole
@@ -203,7 +211,6 @@ def test_starttls(run: Run, client_config: ClientConfig, server_config: ServerCo
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert await reader.readline() == b"STARTTLS\r\n"
         writer.write(b"220 go ahead\r\n")
-        await asyncio.sleep(0.05)  # the ClientHello is there before anybody waits for it
         reader, writer = await aio.start_tls(reader, writer, server_config)
         assert await reader.readline() == b"now in private\n"
         writer.write(b"yes\n")
@@ -220,6 +227,36 @@ def test_starttls(run: Run, client_config: ClientConfig, server_config: ServerCo
             assert await reader.read() == b"yes\n"
             await close(writer)
             await before.wait_closed()
+
+    run(story)
+
+
+@pytest.mark.parametrize("limit", [1, 2**16])
+def test_a_client_hello_that_is_there_before_anybody_waits_for_it(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig, limit: int
+) -> None:
+    """It comes in one piece with the last plain word; with a small limit the plain side has stopped reading by then."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readexactly(2) == b"OK"
+        reader, writer = await aio.start_tls(reader, writer, server_config)
+        assert await reader.read() == b"in private"
+        writer.write(b"yes")
+        await close(writer)
+
+    def client(port: int) -> Outcome:
+        outcome = Outcome()
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+            connection = ClientConnection(client_config, "localhost")
+            sock.sendall(b"OK" + connection.data_to_send())
+            converse(Wire(sock), connection, b"in private", outcome)
+        return outcome
+
+    async def story() -> None:
+        async with plain(handle, limit=limit) as port:
+            outcome = await asyncio.to_thread(client, port)
+        assert outcome.received == b"yes"
+        assert outcome.ended
 
     run(story)
 
@@ -318,6 +355,46 @@ def test_inside_of_the_standard_librarys_tls(
             await asyncio.gather(*tasks)
 
     run(story)
+
+
+def test_the_standard_librarys_tls_inside_of_ours(
+    client_config: ClientConfig, server_config: ServerConfig, identity: Path, authority: Any
+) -> None:
+    """asyncio's own `start_tls` takes our transport; uvloop's takes none but its own."""
+    data = bytes(range(256)) * 2000
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(identity)
+        upgrading = asyncio.create_task(writer.start_tls(context))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        ready.set()  # not before: asyncio loses what its reader has got by then
+        await upgrading
+        assert await reader.readexactly(len(data)) == data
+        writer.write(b"inner")
+        await close(writer)
+
+    ready = asyncio.Event()
+
+    async def story() -> None:
+        done: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
+        server = await aio.start_server(
+            lambda reader, writer: done.put_nowait(asyncio.create_task(handle(reader, writer))),
+            "127.0.0.1",
+            0,
+            server_config,
+        )
+        async with server:
+            reader, writer = await aio.open_connection(*where(server), client_config)
+            await ready.wait()
+            await writer.start_tls(client_context(authority), server_hostname="localhost")
+            writer.write(data)
+            assert await reader.read() == b"inner"
+            await close(writer)
+            await (await done.get())
+
+    Asyncio().run(story)
 
 
 # --- transports and protocols ----------------------------------------------------------------------------------------
@@ -446,6 +523,152 @@ def test_upgrading_a_transport(run: Run, client_config: ClientConfig, server_con
             assert await protocol.lost is None
             assert protocol.received == b"upgraded"
             assert protocol.told == ["made", "eof", "lost"]
+
+    run(story)
+
+
+def test_upgrading_a_transport_that_does_not_read(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    """As with `loop.start_tls`: who is about to upgrade may have stopped reading first."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await echo(*await aio.start_tls(reader, writer, server_config))
+
+    class Paused(asyncio.Protocol):
+        def __init__(self) -> None:
+            self.received: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        def data_received(self, data: bytes) -> None:
+            self.received.set_result(data)
+
+    async def story() -> None:
+        async with plain(handle) as port:
+            raw, protocol = await asyncio.get_running_loop().create_connection(Paused, "127.0.0.1", port)
+            raw.pause_reading()
+            transport = await aio.upgrade(raw, protocol, client_config, server_name="localhost")
+            transport.write(b"upgraded")
+            assert await protocol.received == b"upgraded"
+            transport.close()
+
+    run(story)
+
+
+def test_a_protocol_that_hands_over(run: Run, client_config: ClientConfig, server_config: ServerConfig) -> None:
+    """Amid the data: what follows is for the next, record by record and buffer by buffer."""
+
+    class First(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            taken.append(data)
+            transport.set_protocol(Second())
+
+    class Second(asyncio.BufferedProtocol):
+        def get_buffer(self, sizehint: int) -> bytearray:
+            self.buffer = bytearray(10)
+            return self.buffer
+
+        def buffer_updated(self, nbytes: int) -> None:
+            taken.append(bytes(self.buffer[:nbytes]))
+            transport.set_protocol(third)
+
+    class Third:
+        """No base class makes a protocol."""
+
+        def data_received(self, data: bytes) -> None:
+            rest.extend(data)
+
+        def eof_received(self) -> None:
+            pass
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            lost.set_result(exc)
+
+    transport: TLSTransport
+    lost: asyncio.Future[Exception | None]
+
+    async def story() -> None:
+        nonlocal transport, lost
+        lost = asyncio.get_running_loop().create_future()
+        async with await aio.start_server(echo, "127.0.0.1", 0, server_config) as server:
+            transport, _ = await aio.create_connection(First, *where(server), client_config)
+            transport.write(b"a" * 16384 + b"b" * 16384)
+            transport.write_eof()
+            assert await lost is None
+        assert len(taken) == 2
+        assert len(taken[1]) == 10
+        assert b"".join(taken) + rest == b"a" * 16384 + b"b" * 16384
+
+    taken: list[bytes] = []
+    rest = bytearray()
+    third: Any = Third()
+    run(story)
+
+
+def test_a_protocol_that_fails(run: Run, client_config: ClientConfig, server_config: ServerConfig) -> None:
+    """Its connection ends, wherever it was called from, and the loop's handler is told."""
+
+    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(TLSError, OSError):
+            await echo(reader, writer)
+        writer.close()
+
+    class Failing(Recorder):
+        def data_received(self, data: bytes) -> None:
+            raise ZeroDivisionError
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        for pauses in (False, True):
+            told: list[dict[str, Any]] = []
+            handler = loop.get_exception_handler()
+
+            def note(_: asyncio.AbstractEventLoop, context: dict[str, Any], told: list[Any] = told) -> None:
+                told.append(context)
+
+            loop.set_exception_handler(note)
+            async with await aio.start_server(drop, "127.0.0.1", 0, server_config) as server:
+                transport, protocol = await aio.create_connection(Failing, *where(server), client_config)
+                if pauses:
+                    transport.pause_reading()
+                transport.write(b"x")
+                if pauses:
+                    transport.resume_reading()
+                await protocol.lost
+            loop.set_exception_handler(handler)
+            assert [type(context["exception"]) for context in told] == [ZeroDivisionError]
+
+    run(story)
+
+
+@pytest.mark.parametrize("option", ["ssl", "server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout"])
+def test_the_arguments_of_the_ssl_module_are_refused(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig, option: str
+) -> None:
+    """They would put asyncio's own TLS below ours."""
+
+    async def story() -> None:
+        habit: dict[str, Any] = {option: 1}
+        for called in (
+            aio.open_connection("localhost", 443, client_config, **habit),
+            aio.start_server(echo, "127.0.0.1", 0, server_config, **habit),
+            aio.start_unix_server(echo, "nowhere", server_config, **habit),
+        ):
+            with pytest.raises(ConfigError, match=option) as caught:
+                await called
+            assert caught.value.code == "ssl-argument"
+
+    run(story)
+
+
+@pytest.mark.parametrize("version", [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2])
+def test_half_close_is_for_tls_1_3(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig, version: TLSVersion
+) -> None:
+    async def story() -> None:
+        async with await aio.start_server(echo, "127.0.0.1", 0, server_config) as server:
+            _, writer = await aio.open_connection(*where(server), client_config.replace(versions=[version]))
+            assert writer.can_write_eof() == (version is TLSVersion.TLS_1_3)
+            await close(writer)
 
     run(story)
 

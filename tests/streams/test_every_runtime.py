@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,8 @@ from handclasp.crypto.signatures import PublicKey
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.wire.messages import ClientHello
 
-from .peers import Fault, call, client_context, openssl_echo, openssl_echoed, serving
+from .patience import waits_less_than
+from .peers import Fault, client_context, openssl_echo, openssl_echoed, serving
 from .runtimes import Conn, Runtime
 
 PATTERN = bytes(range(256)) * 4096
@@ -187,20 +189,6 @@ async def _read_to_the_end(runtime: Runtime, port: int, config: ClientConfig) ->
     return data
 
 
-@pytest.mark.parametrize("piece", [1, 7])
-def test_byte_by_byte(runtime: Runtime, client_config: ClientConfig, server_config: ServerConfig, piece: int) -> None:
-    with serving(server_config, PATTERN[:600], piece=piece) as (port, _):
-        assert runtime.run(lambda: _read_to_the_end(runtime, port, client_config)) == PATTERN[:600]
-
-    async def story() -> None:
-        async with runtime.serve(server_config, echo, 10) as port:
-            outcome = await runtime.elsewhere(lambda: call(port, client_config, PATTERN[:600], piece=piece))
-        assert outcome.received == PATTERN[:600]
-        assert outcome.ended
-
-    runtime.run(story)
-
-
 def test_a_read_that_timed_out_loses_nothing(
     runtime: Runtime, client_config: ClientConfig, server_config: ServerConfig
 ) -> None:
@@ -247,6 +235,24 @@ def test_a_failed_handshake_costs_the_server_one_line(
     assert record.exc_info is None
 
 
+def test_an_alert_survives_what_the_peer_goes_on_sending(runtime: Runtime, server_config: ServerConfig) -> None:
+    """A socket that is closed with unread bytes resets its connection, and what was sent may never be seen."""
+
+    def flood(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            for _ in range(50):
+                plain.sendall(bytes(10_000))
+            plain.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: plain.recv(100), b""))
+
+    async def story() -> None:
+        async with runtime.serve(server_config, echo, 10) as port:
+            assert await runtime.elsewhere(lambda: flood(port)) == b"\x15\x03\x03\x00\x02\x02\x46"
+
+    runtime.run(story)
+
+
 def test_a_wrong_name(runtime: Runtime, trust: TrustStore, authority: CertificateAuthority) -> None:
     server_config = ServerConfig(credentials=[authority.issue("other.test")])
 
@@ -262,38 +268,58 @@ def test_a_wrong_name(runtime: Runtime, trust: TrustStore, authority: Certificat
 def test_a_server_that_says_nothing(runtime: Runtime, client_config: ClientConfig) -> None:
     async def story(port: int) -> None:
         began = time.monotonic()
-        with pytest.raises(HandshakeTimeout, match="ServerHello"):
+        with waits_less_than(2), pytest.raises(HandshakeTimeout, match="ServerHello"):
             await runtime.connect(port, client_config, 0.3)
-        assert 0.2 < time.monotonic() - began < 2
+        assert time.monotonic() - began > 0.2
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         runtime.run(lambda: story(silent.getsockname()[1]))
 
 
 @pytest.mark.attack(68, "slow clients")
-def test_a_client_that_dawdles_holds_up_nobody(
-    runtime: Runtime, client_config: ClientConfig, server_config: ServerConfig, caplog: pytest.LogCaptureFixture
+def test_clients_that_dawdle_hold_up_nobody(
+    runtime: Runtime, client_config: ClientConfig, server_config: ServerConfig
 ) -> None:
-    def await_end(slow: socket.socket) -> float:
-        slow.settimeout(5)
-        began = time.monotonic()
-        while slow.recv(100):
-            pass
-        return time.monotonic() - began
+    """More of them than any pool has threads."""
 
     async def story() -> None:
-        async with runtime.serve(server_config, echo, 0.5) as port:
-            with socket.create_connection(("127.0.0.1", port)) as slow:
-                slow.sendall(b"\x16\x03\x01")
+        async with runtime.serve(server_config, echo, 60) as port:
+            with ExitStack() as leaving:
+                slow = [leaving.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(100)]
+                for one in slow:
+                    one.sendall(b"\x16\x03\x01")
                 conn = await runtime.connect(port, client_config, 10)
                 await conn.write(b"quick")
                 assert await conn.read() == b"quick"
                 await conn.close()
-                assert await runtime.elsewhere(lambda: await_end(slow)) < 2
+                for one in slow:
+                    one.setblocking(False)
+                    with pytest.raises(BlockingIOError):  # it is there still
+                        one.recv(1)
+
+    runtime.run(story)
+
+
+@pytest.mark.attack(68, "slow clients")
+def test_a_client_that_dawdles_is_sent_away(
+    runtime: Runtime, server_config: ServerConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    def dawdle(port: int) -> float:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as slow:
+            began = time.monotonic()
+            slow.sendall(b"\x16\x03\x01")
+            with waits_less_than(2):
+                assert slow.recv(100) == b""
+            return time.monotonic() - began
+
+    async def story() -> None:
+        async with runtime.serve(server_config, echo, 0.5) as port:
+            assert await runtime.elsewhere(lambda: dawdle(port)) > 0.4
 
     with caplog.at_level(logging.INFO, logger="handclasp"):
         runtime.run(story)
-    assert [record for record in caplog.records if "did not finish" in record.getMessage()]
+    (record,) = [record for record in caplog.records if record.name == "handclasp"]
+    assert "did not finish within 0.5 s: ClientHello was due" in record.getMessage()
 
 
 # --- answers that take their time ------------------------------------------------------------------------------------
@@ -351,7 +377,7 @@ def test_an_answer_that_blocks_holds_up_nobody(
                 await conn.close()
                 served.set()
 
-            await runtime.together(patient, hasty)
+            await runtime.together(*[patient] * 20, hasty)  # more than an event loop's own threads
 
     runtime.run(story)
 
@@ -383,10 +409,8 @@ def test_an_answer_that_never_comes_meets_the_deadline(
             raise AssertionError(presented)
 
     async def story(port: int) -> None:
-        began = time.monotonic()
-        with pytest.raises((HandshakeTimeout, handclasp.CallbackError)):
+        with waits_less_than(2), pytest.raises((HandshakeTimeout, handclasp.CallbackError)):
             await runtime.connect(port, ClientConfig(trust=Never()), 0.3)
-        assert time.monotonic() - began < 2
 
     with serving(server_config, b"") as (port, _):
         runtime.run(lambda: story(port))

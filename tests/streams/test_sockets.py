@@ -6,13 +6,24 @@ import contextlib
 import selectors
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 import handclasp
-from handclasp import ClientConfig, ConfigError, NotEstablished, PeerNotTLS, ServerConfig, TLSError, TLSSocket
+from handclasp import (
+    ClientConfig,
+    ConfigError,
+    ConnectionClosed,
+    NotEstablished,
+    PeerNotTLS,
+    ServerConfig,
+    TLSError,
+    TLSSocket,
+    TruncatedError,
+)
+
+from .patience import waits_less_than
 
 DATA = bytes(range(256)) * 4096
 
@@ -76,10 +87,11 @@ def test_a_reader_that_gives_up_does_not_stop_a_writer(
 
 def test_a_write_that_timed_out_leaves_no_gap(client_config: ClientConfig, server_config: ServerConfig) -> None:
     with pair(client_config, server_config) as (near, far):
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # no piece of it has room
         near.settimeout(0.1)
-        with pytest.raises(TimeoutError):
-            near.sendall(DATA * 20)
-        assert near.wants_write
+        while not near.wants_write:  # the time may be up before anything was sealed
+            with pytest.raises(TimeoutError):
+                near.sendall(DATA)
         near.settimeout(None)
         received = bytearray()
 
@@ -89,7 +101,8 @@ def test_a_write_that_timed_out_leaves_no_gap(client_config: ClientConfig, serve
 
         with beside(read):
             near.sendall(b"<the end>")
-        assert (DATA * 20).startswith(received.removesuffix(b"<the end>"))
+        assert len(received) > len(b"<the end>")
+        assert DATA.startswith(received.removesuffix(b"<the end>"))
 
 
 @pytest.mark.attack(68, "slow clients")
@@ -105,11 +118,9 @@ def test_a_trickle_does_not_extend_a_timeout(client_config: ClientConfig, server
 
         with beside(trickle):
             near.settimeout(0.2)
-            began = time.monotonic()
-            with pytest.raises(TimeoutError):
+            with waits_less_than(1), pytest.raises(TimeoutError):
                 near.recv(1)
             stop.set()
-            assert time.monotonic() - began < 1
 
 
 def test_shutting_down_wakes_a_reader(client_config: ClientConfig, server_config: ServerConfig) -> None:
@@ -123,6 +134,32 @@ def test_shutting_down_wakes_a_reader(client_config: ClientConfig, server_config
             near.shutdown(socket.SHUT_RDWR)
         with pytest.raises(ValueError, match="no way"):
             near.shutdown(socket.SHUT_RD)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_closing_while_another_thread_reads(
+    client_config: ClientConfig, server_config: ServerConfig, answers: bool
+) -> None:
+    """Both take bytes from the socket then; neither sees any out of order, and neither waits for ever."""
+    for _ in range(10):
+        with pair(client_config, server_config) as (near, far):
+            received = bytearray()
+
+            def read(near: TLSSocket = near, received: bytearray = received) -> None:
+                # cut by ourselves, at the latest
+                with contextlib.suppress(TruncatedError, ConnectionClosed, OSError):
+                    while data := near.recv(1000):
+                        received += data
+
+            def answer(far: TLSSocket = far) -> None:
+                with contextlib.suppress(TLSError, OSError):
+                    far.sendall(DATA)
+                    while answers and far.recv(1000):
+                        pass
+
+            with beside(read), beside(answer), waits_less_than(3):
+                near.close()
+            assert DATA.startswith(received)
 
 
 # --- sockets that do not block ---------------------------------------------------------------------------------------
@@ -209,6 +246,49 @@ def test_bytes_that_were_read_before(client_config: ClientConfig, server_config:
     with beside(serve), handclasp.wrap(ours, client_config, server_name="localhost") as near:
         near.sendall(b"x")
         assert near.recv(1) == b"x"
+
+
+def test_bytes_that_were_read_of_tls_in_tls(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    with pair(client_config, server_config) as (near, far):
+
+        def serve() -> None:
+            first = far.recv(7)
+            with handclasp.wrap(far, server_config, received=first) as inner:
+                inner.sendall(inner.recv(10))
+                assert inner.recv(10) == b""
+
+        with beside(serve), handclasp.wrap(near, client_config, server_name="localhost") as inner:
+            inner.sendall(b"x")
+            assert inner.recv(1) == b"x"
+
+
+def test_tls_in_tls_without_blocking(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    with pair(client_config, server_config) as (near, far), selectors.DefaultSelector() as selector:
+
+        def serve() -> None:
+            with handclasp.wrap(far, server_config) as inner:
+                inner.sendall(read_exactly(inner, len(DATA)))
+                assert inner.recv(10) == b""
+
+        with beside(serve):
+            near.setblocking(False)
+            inner = handclasp.wrap(near, client_config, server_name="localhost")
+            selector.register(inner.fileno(), selectors.EVENT_READ)
+            while True:
+                try:
+                    inner.do_handshake()
+                    break
+                except BlockingIOError:
+                    ready(selector, inner)
+            rest = memoryview(DATA)
+            while rest:
+                try:
+                    rest = rest[inner.send(rest) :]
+                except BlockingIOError:
+                    ready(selector, inner)
+            inner.setblocking(True)
+            assert read_exactly(inner, len(DATA)) == DATA
+            inner.close()
 
 
 @pytest.mark.attack(15, "STARTTLS injection")

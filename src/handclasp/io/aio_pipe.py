@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextvars import copy_context
 from typing import Any, ClassVar, Protocol
 
 from ..errors import TLSError
@@ -38,6 +40,7 @@ class Pipe(asyncio.Protocol):
     """
 
     engine: ClassVar[nullcontext[None]] = nullcontext()
+    reading: ClassVar[nullcontext[None]] = nullcontext()
     writing: ClassVar[nullcontext[None]] = nullcontext()
 
     __slots__ = (
@@ -116,6 +119,13 @@ class Pipe(asyncio.Protocol):
             self._room = None
             if self.taker is not None:
                 self.taker.resume_writing()
+
+    def take_over(self, transport: asyncio.BaseTransport, before: asyncio.BaseProtocol) -> None:
+        """A live transport. Bytes come, whether or not its protocol of `before` wanted any."""
+        self.before = before
+        self.connection_made(transport)
+        self.raw.set_protocol(self)
+        self.raw.resume_reading()
 
     # --- bytes as they come ---
 
@@ -207,7 +217,29 @@ class Pipe(asyncio.Protocol):
         return await pending
 
     async def wait_for(self, answer: Callable[[], Any]) -> Any:
-        return await self.loop.run_in_executor(None, answer)
+        """In a thread of its own: the loop's few look up names and do the application's work, and a loop that ends
+        waits for them. This one is let go.
+        """
+        answered: asyncio.Future[tuple[Any, BaseException | None]] = self.loop.create_future()
+
+        def settle(value: Any, error: BaseException | None) -> None:
+            if not answered.done():
+                answered.set_result((value, error))
+
+        def work() -> None:
+            outcome: tuple[Any, BaseException | None]
+            try:
+                outcome = answer(), None
+            except BaseException as error:
+                outcome = None, error
+            with suppress(RuntimeError):  # the loop is closed
+                self.loop.call_soon_threadsafe(settle, *outcome)
+
+        threading.Thread(target=copy_context().run, args=(work,), name="handclasp-answer", daemon=True).start()
+        value, error = await answered
+        if error is not None:
+            raise error
+        return value
 
     def _next(self, most: int) -> bytes | memoryview:
         chunk = self._chunks.popleft()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, cast
 
 from ..errors import TLSError
 from ..events import ConnectionInfo
+from ..wire.names import TLSVersion
 from .aio_pipe import Pipe
 from .stream import SEND_SIZE, Stream
 
@@ -21,7 +22,11 @@ class TLSTransport(asyncio.Transport):
     `connection_lost` gets a TLSError where the connection failed: TruncatedError when the peer vanished.
     """
 
+    _start_tls_compatible = True
+    """That asyncio's own TLS may run inside of ours (`loop.start_tls`): it looks for this name."""
+
     __slots__ = (
+        "_answering",
         "_closing",
         "_eof_told",
         "_eof_written",
@@ -37,6 +42,7 @@ class TLSTransport(asyncio.Transport):
         self._stream = stream
         self._pipe = pipe
         self._protocol: asyncio.BaseProtocol | None = protocol
+        self._answering = False
         self._reading = True
         self._closing = False
         self._eof_told = False
@@ -91,7 +97,8 @@ class TLSTransport(asyncio.Transport):
             self._fail(error)
 
     def can_write_eof(self) -> bool:
-        return True
+        """False in TLS 1.2, where a peer may drop what it still has to send once we are done (RFC 5246 §7.2.1)."""
+        return self.info.version is TLSVersion.TLS_1_3
 
     def write_eof(self) -> None:
         """Say close_notify; what the peer still sends can be read (half-close)."""
@@ -179,11 +186,15 @@ class TLSTransport(asyncio.Transport):
         self._settle()
 
     def lost(self, error: Exception | None) -> None:
-        """The raw transport is gone."""
-        self._closing = True
-        if self._protocol is not None:
-            protocol, self._protocol = self._protocol, None
-            protocol.connection_lost(error)
+        """The raw transport is gone. What came before is given out, whether or not anybody was ready for it."""
+        try:
+            self._reading = True
+            self._deliver()
+        finally:
+            self._closing = True
+            if self._protocol is not None:
+                protocol, self._protocol = self._protocol, None
+                protocol.connection_lost(error)
 
     def pause_writing(self) -> None:
         if self._protocol is not None:
@@ -202,7 +213,8 @@ class TLSTransport(asyncio.Transport):
         if self._closing:
             return
         if stream.asked:
-            if self._task is None:
+            if not self._answering:
+                self._answering = True
                 self._pipe.direct = False
                 self._begin(self._answer())
         elif not stream.received and stream.failure is not None:
@@ -215,27 +227,39 @@ class TLSTransport(asyncio.Transport):
             self._flush()
 
     def _deliver(self) -> None:
-        received, protocol = self._stream.received, self._protocol
+        received = self._stream.received
         while received and self._reading and not self._closing:
-            data = bytes(received.popleft())
-            if isinstance(protocol, asyncio.Protocol):
-                protocol.data_received(data)
-            elif isinstance(protocol, asyncio.BufferedProtocol):
-                _fill(protocol, data)
+            # looked up each time: it may hand over to another one amid the data
+            protocol, data = self._protocol, received.popleft()
+            if not isinstance(protocol, asyncio.BufferedProtocol):
+                cast(asyncio.Protocol, protocol).data_received(bytes(data))
+            elif rest := _fill(protocol, memoryview(data)):
+                received.appendleft(rest)
 
     def _told_eof(self) -> bool:
         """Whether the protocol wants to go on writing."""
-        protocol = self._protocol
-        return isinstance(protocol, (asyncio.Protocol, asyncio.BufferedProtocol)) and bool(protocol.eof_received())
+        return bool(cast(asyncio.Protocol, self._protocol).eof_received())
 
     def _resumed(self) -> None:
-        if self._reading and not self._closing:
+        if self._reading:
+            self._continue()
+
+    def _continue(self) -> None:
+        """Go on, in no callback of the raw transport, which would deal with a protocol that fails."""
+        if self._closing:
+            return
+        try:
             self._settle()
             self._go_on()
+        except Exception as error:
+            self._pipe.loop.call_exception_handler(
+                {"message": "a protocol failed", "exception": error, "transport": self, "protocol": self._protocol}
+            )
+            self.abort()
 
     def _go_on(self) -> None:
         """Let bytes come, where nothing stands against it."""
-        if not self._closing and self._task is None:
+        if not self._closing and not self._answering:
             self._pipe.hand_on()
             if self._reading and not self._closing:
                 self._pipe.resume()
@@ -243,10 +267,8 @@ class TLSTransport(asyncio.Transport):
     async def _answer(self) -> None:
         while self._stream.asked:
             await self._stream.answer()
-        self._task = None
-        if not self._closing:
-            self._settle()
-            self._go_on()
+        self._answering = False
+        self._continue()
 
     def _fail(self, error: TLSError) -> None:
         """Tell the peer, and the protocol, which need not wait until the peer has heard."""
@@ -274,13 +296,12 @@ class TLSTransport(asyncio.Transport):
             self._pipe.raw.write(connection.data_to_send())
 
 
-def _fill(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        buffer = memoryview(protocol.get_buffer(len(view))).cast("B")
-        size = min(len(view), len(buffer))
-        if not size:
-            raise RuntimeError("get_buffer() returned an empty buffer")
-        buffer[:size] = view[:size]
-        protocol.buffer_updated(size)
-        view = view[size:]
+def _fill(protocol: asyncio.BufferedProtocol, data: memoryview) -> memoryview:
+    """Fill a buffer of the protocol once; what had no room."""
+    buffer = memoryview(protocol.get_buffer(len(data))).cast("B")
+    size = min(len(data), len(buffer))
+    if not size:
+        raise RuntimeError("get_buffer() returned an empty buffer")
+    buffer[:size] = data[:size]
+    protocol.buffer_updated(size)
+    return data[size:]

@@ -1,24 +1,21 @@
-"""TLS over blocking sockets: `connect`, `listen`, `wrap`, and the socket they give."""
+"""TLS over blocking sockets: `connect`, `wrap`, and the socket they give. `listener.py` has the server."""
 
 from __future__ import annotations
 
 import io
-import queue
 import socket
-import threading
 import time
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any, Self, TypeVar
+from collections.abc import Coroutine
+from typing import Any, Literal, Self, TypeVar, overload
 
 from ..config import ClientConfig, ServerConfig
 from ..connection import Connection
-from ..errors import ConfigError, NotEstablished, TLSError
+from ..errors import ConfigError, NotEstablished
 from ..events import ConnectionInfo
 from ..limits import HANDSHAKE_TIMEOUT
+from .files import open_file
 from .sockets import BlockingTransport, SocketTransport, TunnelTransport, limited
-from .stream import Stream, connection_for, log_failure
+from .stream import Stream, connection_for
 
 T = TypeVar("T")
 
@@ -66,20 +63,11 @@ def wrap(
     """
     connection = connection_for(config, server_name)
     if isinstance(sock, TLSSocket):
-        tls = TLSSocket(Stream(connection, TunnelTransport(sock.stream)), timeout)
+        transport: BlockingTransport = TunnelTransport(sock.stream, received)
     else:
-        tls = TLSSocket(Stream(connection, SocketTransport(sock, received)), timeout)
-        if tls.gettimeout() == 0:
-            return tls
-    return _shaken(tls)
-
-
-def listen(
-    address: tuple[str, int], config: ServerConfig, *, backlog: int = 128, timeout: float | None = HANDSHAKE_TIMEOUT
-) -> Listener:
-    """A listening server: iterate over it, or call `accept`, for connections whose handshake is done."""
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    return Listener(socket.create_server(address, family=family, backlog=backlog), config, timeout)
+        transport = SocketTransport(sock, received)
+    tls = TLSSocket(Stream(connection, transport), timeout)
+    return _shaken(tls) if transport.blocking else tls
 
 
 class TLSSocket:
@@ -91,8 +79,12 @@ class TLSSocket:
 
     def __init__(self, stream: Stream, handshake_timeout: float | None = HANDSHAKE_TIMEOUT) -> None:
         self.stream = stream
-        self._shake_by = None if handshake_timeout is None else time.monotonic() + handshake_timeout
+        self._handshake_timeout = handshake_timeout
+        self._began = time.monotonic()
         self._half_sent: bytes | None = None
+        self._files = 0
+        """Files that are open: the connection is closed behind the last of them, as with sockets."""
+        self._closed = False
 
     @property
     def _transport(self) -> BlockingTransport:
@@ -118,17 +110,18 @@ class TLSSocket:
     def do_handshake(self) -> None:
         """Shake hands, where that is not done; it has to be for all else. For sockets that do not block."""
         if not self.stream.established:
-            left = None if self._shake_by is None else max(0.0, self._shake_by - time.monotonic())
-            _run(self.stream.handshake(left))
+            within = self._handshake_timeout
+            with limited(None if within is None else within - (time.monotonic() - self._began)):
+                _run(self.stream.handshake(within))
 
     def recv(self, most: int) -> bytes:
         """Up to `most` bytes; none when the peer has finished. Raises TruncatedError if it just vanished."""
         return self._run(self.stream.read(most))
 
-    def recv_into(self, buffer: bytearray | memoryview) -> int:
-        """Fill the front of a buffer; how many bytes came."""
+    def recv_into(self, buffer: bytearray | memoryview, most: int = 0) -> int:
+        """Fill the front of a buffer, all of it or `most` bytes; how many came."""
         view = memoryview(buffer).cast("B")
-        data = self.recv(len(view))
+        data = self.recv(min(most or len(view), len(view)))
         view[: len(data)] = data
         return len(data)
 
@@ -168,16 +161,47 @@ class TLSSocket:
         self._half_sent = None
         return len(piece)
 
-    def makefile(self, mode: str = "rb") -> io.BufferedIOBase:
-        """A buffered binary file over the connection: "rb", "wb" or "rwb"."""
-        raw = _RawTLS(self, "r" in mode, "w" in mode)
-        if mode == "rb":
-            return io.BufferedReader(raw)
-        if mode == "wb":
-            return io.BufferedWriter(raw)
-        if mode == "rwb":
-            return io.BufferedRWPair(raw, raw)
-        raise ValueError(f"makefile takes 'rb', 'wb' or 'rwb', not {mode!r}")
+    @overload
+    def makefile(self, mode: Literal["rb", "br"], buffering: int | None = None) -> io.BufferedReader: ...
+
+    @overload
+    def makefile(self, mode: Literal["wb", "bw"], buffering: int | None = None) -> io.BufferedWriter: ...
+
+    @overload
+    def makefile(self, mode: Literal["rwb", "rbw", "wrb"], buffering: int | None = None) -> io.BufferedRWPair: ...
+
+    @overload
+    def makefile(
+        self,
+        mode: Literal["r", "w", "rw", "wr", ""] = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> io.TextIOWrapper: ...
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> io.IOBase:
+        """A file over the connection, as `socket.makefile` gives it: text, or bytes with "b"; unbuffered with 0.
+
+        The connection is closed when it and all of its files are.
+        """
+        file = open_file(self, mode, buffering, encoding, errors, newline, self._file_closed)
+        self._files += 1
+        return file
+
+    def _file_closed(self) -> None:
+        self._files -= 1
+        if self._closed:
+            self.close()
 
     def pending(self) -> int:
         """How many bytes can be read without asking the socket: a selector does not know of them."""
@@ -221,8 +245,9 @@ class TLSSocket:
         return self._transport.release(), rest
 
     def close(self) -> None:
-        """Say close_notify, wait at most a second for the peer's, and close the socket."""
-        if self.fileno() != -1:
+        """Say close_notify, wait at most a second for the peer's, and close the socket, once its files are closed."""
+        self._closed = True
+        if self._files <= 0 and self.fileno() != -1:
             _run(self.stream.close())
 
     def settimeout(self, seconds: float | None) -> None:
@@ -238,6 +263,14 @@ class TLSSocket:
 
     def fileno(self) -> int:
         return self._transport.sock.fileno()
+
+    def getsockopt(self, level: int, name: int, size: int = 0) -> int | bytes:
+        """An option of the socket below."""
+        return self._transport.sock.getsockopt(level, name, *([size] if size else []))
+
+    def setsockopt(self, level: int, name: int, value: int | bytes) -> None:
+        """Set an option of the socket below."""
+        self._transport.sock.setsockopt(level, name, value)
 
     def getpeername(self) -> Any:
         return self._transport.sock.getpeername()
@@ -259,122 +292,9 @@ class TLSSocket:
             return _run(coroutine)
 
 
-class Listener:
-    """A listening socket whose connections have shaken hands.
-
-    Handshakes run beside each other in threads: a slow client holds up nobody, and one that fails costs a log line.
-    """
-
-    AT_ONCE = 32
-    """Handshakes under way, and finished connections waiting to be taken."""
-
-    def __init__(self, sock: socket.socket, config: ServerConfig, timeout: float | None) -> None:
-        self._sock = sock
-        self._config = config
-        self._timeout = timeout
-        self._ready: queue.SimpleQueue[TLSSocket | None] = queue.SimpleQueue()
-        self._room = threading.BoundedSemaphore(self.AT_ONCE)
-        self._pool = ThreadPoolExecutor(self.AT_ONCE, thread_name_prefix="handclasp-handshake")
-        self._closed = False
-        self._acceptor = threading.Thread(target=self._accept_all, name="handclasp-accept", daemon=True)
-        self._acceptor.start()
-
-    @property
-    def address(self) -> Any:
-        """Where it listens: (host, port, ...)."""
-        return self._sock.getsockname()
-
-    def accept(self) -> TLSSocket:
-        """The next connection. Raises OSError when the listener is closed."""
-        ready = self._ready.get()
-        if ready is None:
-            self._ready.put(None)
-            raise OSError("the listener is closed")
-        return ready
-
-    def close(self) -> None:
-        """Stop listening. Connections that were taken live on; those that were not are closed."""
-        if self._closed:
-            return
-        self._closed = True
-        # wakes the accept call on every platform, which closing alone does not
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
-        self._acceptor.join()
-        self._pool.shutdown()
-        while not self._ready.empty():
-            waiting = self._ready.get()
-            if waiting is not None:
-                waiting.close()
-        self._ready.put(None)
-
-    def __iter__(self) -> Iterator[TLSSocket]:
-        while True:
-            try:
-                yield self.accept()
-            except OSError:
-                return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _accept_all(self) -> None:
-        while not self._closed:
-            self._room.acquire()
-            try:
-                sock, peer = self._sock.accept()
-            except OSError:
-                self._room.release()
-                if self._closed:
-                    return
-                time.sleep(0.05)  # out of descriptors, or a client gone already: others still want in
-                continue
-            self._pool.submit(self._shake, sock, peer)
-
-    def _shake(self, sock: socket.socket, peer: Any) -> None:
-        try:
-            sock.settimeout(None)
-            self._ready.put(wrap(sock, self._config, timeout=self._timeout))
-        except (TLSError, OSError) as error:
-            log_failure(peer, error)
-        finally:
-            self._room.release()
-
-
 def _shaken(tls: TLSSocket) -> TLSSocket:
     tls.do_handshake()
     return tls
-
-
-class _RawTLS(io.RawIOBase):
-    """What `makefile` buffers. Closing it leaves the connection open, as with sockets."""
-
-    def __init__(self, tls: TLSSocket, readable: bool, writable: bool) -> None:
-        self._tls = tls
-        self._readable = readable
-        self._writable = writable
-
-    def readable(self) -> bool:
-        return self._readable
-
-    def writable(self) -> bool:
-        return self._writable
-
-    def readinto(self, buffer: Any) -> int | None:
-        try:
-            return self._tls.recv_into(buffer)
-        except BlockingIOError:
-            return None
-
-    def write(self, data: Any) -> int | None:
-        try:
-            return self._tls.send(data)
-        except BlockingIOError:
-            return None
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -50,6 +50,7 @@ class BlockingTransport:
 
     def __init__(self) -> None:
         self.engine = threading.Lock()
+        self.reading = ThreadLock()
         self.writing = ThreadLock()
         self.timeout: float | None = None
         """How long one call of the application may take, in seconds; None: for ever; 0: it does not block."""
@@ -181,8 +182,9 @@ class SocketTransport(BlockingTransport):
 class TunnelTransport(BlockingTransport):
     """Another TLS connection. What is sent is sealed by it at once, so that nothing is lost or sent twice later on."""
 
-    def __init__(self, outer: Stream) -> None:
+    def __init__(self, outer: Stream, received: bytes = b"") -> None:
         super().__init__()
+        self._received = received
         if not isinstance(outer.transport, BlockingTransport):
             raise TypeError("the outer connection is not one of blocking sockets")
         self._outer = outer
@@ -202,6 +204,9 @@ class TunnelTransport(BlockingTransport):
         return self._below.unsent
 
     async def receive(self, most: int) -> bytes:
+        if self._received:
+            data, self._received = self._received[:most], self._received[most:]
+            return data
         return await self._outer.read(most)
 
     async def send(self, data: bytes) -> None:

@@ -36,6 +36,11 @@ class Transport(Protocol):
         ...
 
     @property
+    def reading(self) -> AbstractAsyncContextManager[Any]:
+        """Held from taking bytes to feeding them, so that they are fed in their order: a close may meet a read."""
+        ...
+
+    @property
     def writing(self) -> AbstractAsyncContextManager[Any]:
         """Held from sealing to sending, so that records leave in the order of their numbers."""
         ...
@@ -119,16 +124,17 @@ class Stream:
 
     async def read(self, most: int) -> bytes:
         """Up to `most` bytes of data; none when the peer has said close_notify. Raises TLSError, OSError."""
-        while not self.received:
-            if self.ended or most <= 0:
-                return b""
-            await self._advance()
-        chunk = self.received.popleft()
-        if len(chunk) > most:
-            view = memoryview(chunk)
-            self.received.appendleft(view[most:])
-            chunk = view[:most]
-        return bytes(chunk)
+        async with self.transport.reading:
+            while not self.received:
+                if self.ended or most <= 0:
+                    return b""
+                await self._advance()
+            chunk = self.received.popleft()
+            if len(chunk) > most:
+                view = memoryview(chunk)
+                self.received.appendleft(view[most:])
+                chunk = view[:most]
+            return bytes(chunk)
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of the data. Raises TLSError, OSError."""
@@ -157,10 +163,11 @@ class Stream:
         What the peer has sent behind its close_notify is returned; what it sent before can still be read.
         """
         await self._say_close()
-        while not self.ended:
-            await self._step()
-            if self.failure is not None:
-                raise self.failure.with_traceback(None)
+        async with self.transport.reading:
+            while not self.ended:
+                await self._step()
+                if self.failure is not None:
+                    raise self.failure.with_traceback(None)
         return self.connection.trailing_data()
 
     async def close(self, within: float | None = CLOSE_TIMEOUT) -> None:
@@ -170,7 +177,7 @@ class Stream:
                 async with self.transport.deadline(within):
                     await self._say_close()
                 await self.transport.end()
-                async with self.transport.deadline(within):
+                async with self.transport.deadline(within), self.transport.reading:
                     while not self.ended and self.failure is None:
                         await self._step()
                         self.received.clear()
