@@ -20,6 +20,7 @@ from handclasp import (
     ServerConnection,
     TLSVersion,
 )
+from handclasp.crypto.signatures import KeyKind
 from interop.identities import NAME, Identities, Identity
 from interop.openssl_bio import StdlibPeer, meet
 from interop.programs import DEADLINE, Host, Program, WebServer, check_echo, connect
@@ -268,3 +269,35 @@ def test_a_client_is_told_what_openssl_wants(version: TLSVersion, identities: Id
     assert identities.of().credential.issued_under(request.authorities)
     assert set(identities.of().credential.schemes) & set(request.schemes)
     assert (request.version, request.server_name) == (version, NAME)
+
+
+@pytest.mark.peer("OpenSSL, `openssl`")
+@pytest.mark.parametrize("version", VERSIONS, ids=str)
+@pytest.mark.parametrize("by", ["authorities", "schemes"])
+def test_a_client_shows_of_several_what_openssl_wants(
+    by: str, version: TLSVersion, identities: Identities, strangers: Identities
+) -> None:
+    wanted = identities.of(KeyKind.RSA)
+    other = strangers.of(KeyKind.RSA) if by == "authorities" else identities.of(KeyKind.P256)
+    schemes = ("-client_sigalgs", "rsa_pss_rsae_sha256") if by == "schemes" else ()
+    config = ClientConfig(trust=identities.trust, credentials=[other.credential, wanted.credential], versions=[version])
+    demand = ("-Verify", "1", "-verify_return_error", "-CAfile", identities.root_file, *schemes)
+    with (
+        s_server(identities.of(), *demand, version=OPENSSL[version]) as server,
+        connect(port_of(server), config) as tls,
+    ):
+        tls.sendall(b"it is me\n")
+        assert server.output.holds(b"it is me\n")
+        assert tls.info.certificate == wanted.credential.leaf
+
+
+@pytest.mark.peer("OpenSSL, `openssl`")
+@pytest.mark.parametrize("version", VERSIONS, ids=str)
+def test_openssl_is_told_whom_a_server_believes(
+    version: TLSVersion, identities: Identities, strangers: Identities
+) -> None:
+    believed = [ca.authority.certificate.subject_der for ca in (identities, strangers)]
+    auth = ClientAuth(verify=identities.trust, required=False, authorities=believed)
+    config = ServerConfig(credentials=[identities.of().credential], client_auth=auth, versions=[version])
+    with Host() as host, s_client(host, identities, version=OPENSSL[version]) as client, host.accept(config):
+        client.output.expect("Acceptable client certificate CA names\nCN = handclasp test CA\nCN = an unknown CA\n")
