@@ -98,7 +98,7 @@ class Config:
         _check_protocols(self.alpn)
         _check_codes("versions", self.versions, SUPPORTED_VERSIONS)
         _check_codes("cipher_suites", self.cipher_suites, SUITES if self.danger.rsa_key_transport else SAFE_SUITES)
-        if not any(SUITES[suite].version in self.versions for suite in self.cipher_suites):
+        if not self.usable_versions:
             raise ConfigError("none of cipher_suites belongs to one of versions")
         _check_codes("groups", self.groups, GROUPS)
         _check_codes("signature_schemes", self.signature_schemes, SUPPORTED_SCHEMES)
@@ -110,6 +110,12 @@ class Config:
             raise ConfigError(
                 f"record_size_limit must be 64 to {MAX_PLAINTEXT + 1} bytes, not {self.record_size_limit}"
             )
+
+    @property
+    def usable_versions(self) -> tuple[TLSVersion, ...]:
+        """Those of `versions` that one of `cipher_suites` belongs to: to offer another could only fail later."""
+        with_suites = {SUITES[suite].version for suite in self.cipher_suites}
+        return tuple(version for version in self.versions if version in with_suites)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked again."""

@@ -383,7 +383,11 @@ class Connection:
     def _tolerates(self, alert: Alert) -> bool:
         """TLS 1.2 has warnings that end nothing (RFC 5246 §7.2); TLS 1.3 has not, and it may yet become either."""
         version = self._peer.notes.get(Subject.VERSION)
-        older = TLSVersion.TLS_1_2 in self._config.versions if version is None else version.value is TLSVersion.TLS_1_2
+        older = (
+            TLSVersion.TLS_1_2 in self._config.usable_versions
+            if version is None
+            else version.value is TLSVersion.TLS_1_2
+        )
         return older and alert is not Alert.CLOSE_NOTIFY
 
     def _resume(self, value: object) -> None:

@@ -93,6 +93,27 @@ def shaken(client: ClientConfig, server: ServerConfig) -> Pair:
 # --- full handshakes -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("limited", ["client", "server"])
+def test_suites_of_one_version_leave_the_other_alone(limited: str, trust: TrustStore, credential: Credential) -> None:
+    """What nobody could agree on a suite for is not offered, and not chosen."""
+    for suite, version in (
+        (CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLSVersion.TLS_1_2),
+        (CipherSuite.TLS_AES_256_GCM_SHA384, TLSVersion.TLS_1_3),
+    ):
+        suites: dict[str, dict[str, Any]] = {limited: {"cipher_suites": [suite]}}
+        client = ClientConfig(trust=trust, **suites.get("client", {}))
+        server = ServerConfig(credentials=[credential], **suites.get("server", {}))
+        info = handshake(ClientConnection(client, "localhost"), ServerConnection(server)).server.info
+        assert (info.version, info.cipher_suite) == (version, suite)
+        (other,) = {*BOTH} - {version}
+        with pytest.raises(NegotiationError) as caught:
+            handshake(
+                ClientConnection(client.replace(versions=BOTH if limited == "client" else [other]), "localhost"),
+                ServerConnection(server.replace(versions=BOTH if limited == "server" else [other])),
+            )
+        assert caught.value.alert is Alert.PROTOCOL_VERSION
+
+
 def test_one_hello_serves_both_versions(client_config: ClientConfig, server_config: ServerConfig) -> None:
     for versions, expected in ((BOTH, TLSVersion.TLS_1_3), (TLS_1_2, TLSVersion.TLS_1_2)):
         pair = shaken(client_config, server_config.replace(versions=versions))

@@ -49,7 +49,7 @@ async def run_offer(peer: Peer, offer: Offer) -> Established:
 
 def choose_version(offer: Offer, hello: ServerHello | HelloRetryRequest) -> TLSVersion:
     """Which version did the server answer with? RFC 8446 §4.1.3 and §4.2.1. Raises PeerFault."""
-    offered = tuple(offer.config.versions)
+    offered = tuple(offer.config.usable_versions)
     selected = hello.extensions.supported_versions
     if selected is not None:
         require(selected is TLSVersion.TLS_1_3 and selected in offered, rules.SERVER_SELECTED_VERSION, str(selected))

@@ -111,7 +111,7 @@ def accept_hello(peer: Peer, offer: Offer, hello: ServerHello) -> Suite:
     extended = extensions.extended_master_secret is not None
     require(extended or config.danger.plain_master_secret, rules.EXTENDED_MASTER_SECRET)
     require(extensions.ec_point_formats is None or 0 in extensions.ec_point_formats, rules.POINT_FORMATS)
-    peer.note(Subject.VERSION, TLSVersion.TLS_1_2, picked(config.versions, TLSVersion.TLS_1_2))
+    peer.note(Subject.VERSION, TLSVersion.TLS_1_2, picked(config.usable_versions, TLSVersion.TLS_1_2))
     peer.note(Subject.CIPHER_SUITE, suite.code, picked(config.cipher_suites, suite.code))
     accept_protocol(peer, config, extensions.alpn)
     limit_records(peer, config, extensions.record_size_limit, extensions.max_fragment_length, hidden_type=0)

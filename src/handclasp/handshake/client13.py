@@ -144,7 +144,7 @@ def accept_suite(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryReques
     require(hello.legacy_compression_method == 0, rules.SERVER_COMPRESSION)
     belonging = _RETRY_EXTENSIONS if isinstance(hello, HelloRetryRequest) else _HELLO_EXTENSIONS
     check_solicited(offer, hello.extensions, belonging, {ExtensionType.COOKIE})
-    peer.note(Subject.VERSION, TLSVersion.TLS_1_3, picked(offer.config.versions, TLSVersion.TLS_1_3))
+    peer.note(Subject.VERSION, TLSVersion.TLS_1_3, picked(offer.config.usable_versions, TLSVersion.TLS_1_3))
     peer.note(Subject.CIPHER_SUITE, hello.cipher_suite, picked(offer.config.cipher_suites, hello.cipher_suite))
     suite = SUITES[hello.cipher_suite]
     peer.transcript.begin(suite.hash, retry=isinstance(hello, HelloRetryRequest))

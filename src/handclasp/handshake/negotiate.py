@@ -52,9 +52,9 @@ def choose_version(config: ServerConfig, hello: ClientHello) -> Choice[TLSVersio
     if offered is None:
         older = tuple(version for version in TLSVersion if version <= min(hello.legacy_version, TLSVersion.TLS_1_2))
         offered = older[::-1]
-    choice = prefer(tuple(config.versions), offered)
+    choice = prefer(tuple(config.usable_versions), offered)
     if choice is None:
-        raise PeerFault(rules.NO_SUPPORTED_VERSION, ours=config.versions, theirs=offered)
+        raise PeerFault(rules.NO_SUPPORTED_VERSION, ours=config.usable_versions, theirs=offered)
     return choice
 
 

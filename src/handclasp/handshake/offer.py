@@ -93,9 +93,9 @@ def make_offer(
     config: ClientConfig, name: PeerName | None, held: ClientSession | None = None, early_data: bytes = b""
 ) -> Offer:
     """The first ClientHello, RFC 8446 §4.1.2; with early data where the session allows that much of it."""
-    newest = TLSVersion.TLS_1_3 in config.versions
+    newest = TLSVersion.TLS_1_3 in config.usable_versions
     key_pairs = tuple(config.entropy.key_pair(group) for group in config.offered_shares if newest)
-    suites = tuple(suite for suite in config.cipher_suites if SUITES[suite].version in config.versions)
+    suites = tuple(suite for suite in config.cipher_suites if SUITES[suite].version in config.usable_versions)
     older = held is not None and held.session.version is TLSVersion.TLS_1_2
     session = held if older else None
     psks = psks_to_offer(config, suites, None if older else held)
@@ -119,7 +119,7 @@ def _session_id(config: ClientConfig, session: ClientSession | None) -> bytes:
     """The id of a session to resume; beside a ticket a random one, whose echo says yes (RFC 5077 §3.4)."""
     if session is not None and session.session_id:
         return session.session_id
-    compatible = config.middlebox_compatibility and TLSVersion.TLS_1_3 in config.versions
+    compatible = config.middlebox_compatibility and TLSVersion.TLS_1_3 in config.usable_versions
     return config.entropy.random(32) if compatible or session is not None else b""
 
 
@@ -134,7 +134,7 @@ def _extensions(
     sni = None
     if name is not None and config.send_server_name and name.kind == "dns":
         sni = (ServerName(NameType.HOST_NAME, name.text.encode("ascii")),)
-    newest = TLSVersion.TLS_1_3 in config.versions
+    newest = TLSVersion.TLS_1_3 in config.usable_versions
     return ClientHelloExtensions(
         server_name=sni,
         max_fragment_length=config.max_fragment_length,
@@ -144,7 +144,7 @@ def _extensions(
         alpn=tuple(protocol.encode("latin-1") for protocol in config.alpn) or None,
         record_size_limit=config.record_size_limit,
         key_share=tuple(KeyShareEntry(pair.group, pair.public) for pair in key_pairs) if newest else None,
-        supported_versions=tuple(config.versions) if newest else None,
+        supported_versions=tuple(config.usable_versions) if newest else None,
         psk_key_exchange_modes=_modes(config) if newest else None,
         early_data=EMPTY if early else None,
         **_older_extensions(config, session),
@@ -170,7 +170,7 @@ class _Older(TypedDict, total=False):
 
 def _older_extensions(config: ClientConfig, session: ClientSession | None) -> _Older:
     """What TLS 1.2 needs beside: RFC 8422 §5.1.2, RFC 7627 §5.1, RFC 5746 §3.4."""
-    if TLSVersion.TLS_1_2 not in config.versions:
+    if TLSVersion.TLS_1_2 not in config.usable_versions:
         return {}
     older: _Older = {"ec_point_formats": b"\0", "extended_master_secret": EMPTY, "renegotiation_info": b""}
     if config.sessions is not None:

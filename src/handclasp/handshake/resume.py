@@ -88,7 +88,7 @@ async def session_to_offer(peer: Peer, config: ClientConfig, name: PeerName | No
 
 def _against_offering(session: Session, config: ClientConfig) -> str:
     """Why a session is not to be offered; empty when nothing speaks against it."""
-    if session.version not in config.versions:
+    if session.version not in config.usable_versions:
         return f"the session is of {session.version}, which is off"
     if not _suite_fits(session, config.cipher_suites):
         return f"the session's cipher suite {session.suite} is off"

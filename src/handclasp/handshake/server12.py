@@ -107,7 +107,7 @@ def check_hello(config: ServerConfig, hello: ClientHello) -> None:
     """What a ClientHello has to hold for TLS 1.2 as we speak it. Raises PeerFault."""
     extensions = hello.extensions
     fallback = CipherSuite.TLS_FALLBACK_SCSV in hello.cipher_suites
-    require(not fallback or max(config.versions) <= TLSVersion.TLS_1_2, rules.FALLBACK)
+    require(not fallback or max(config.usable_versions) <= TLSVersion.TLS_1_2, rules.FALLBACK)
     require(0 in hello.legacy_compression_methods, rules.HELLO_COMPRESSION_NULL)
     extended = extensions.extended_master_secret is not None
     require(extended or config.danger.plain_master_secret, rules.EXTENDED_MASTER_SECRET)
@@ -149,7 +149,7 @@ def server_hello(
     """RFC 5246 §7.4.1.3, for full and short handshakes; sets the record sizes it agrees to."""
     limit, fragment = agreed_sizes(peer, config, hello, hidden_type=0)
     random = config.entropy.random(32)
-    if TLSVersion.TLS_1_3 in config.versions:
+    if TLSVersion.TLS_1_3 in config.usable_versions:
         random = random[:24] + DOWNGRADE_TO_12
     signalled = hello.extensions.renegotiation_info is not None
     signalled |= CipherSuite.TLS_EMPTY_RENEGOTIATION_INFO_SCSV in hello.cipher_suites
