@@ -24,7 +24,8 @@ from handclasp import (
 )
 from handclasp.connection import Connection
 from handclasp.identity.revocation.finding import Evidence
-from handclasp.trace import DataMoved, Direction, KeysChanged, Subject, TraceEvent
+from handclasp.trace import DataMoved, Direction, KeysChanged, MessageMoved, Subject, TraceEvent
+from handclasp.wire.names import ContentType
 
 HANDSHAKE = "handshake"
 SUITE = "suite"
@@ -66,6 +67,8 @@ class _Watched:
     role: str
     """The peer's."""
     connection: Connection
+    hello: bytes = b""
+    """The first handshake message, either way."""
     moved: Counter[Direction] = field(default_factory=Counter)
     updates: Counter[Direction] = field(default_factory=Counter)
 
@@ -74,6 +77,8 @@ class _Watched:
             self.moved[event.direction] += event.size
         elif isinstance(event, KeysChanged) and event.generation:
             self.updates[event.direction] += 1
+        elif isinstance(event, MessageMoved) and event.type is ContentType.HANDSHAKE:
+            self.hello = self.hello or event.message
 
 
 class Seen:
@@ -89,9 +94,10 @@ class Seen:
         self._added.append(Fact(self._peer, role, version, kind, what))
 
     def facts(self) -> Counter[Fact]:
-        """All of it. Each connection counts."""
+        """All of it. Each connection counts, but for those whose other end is ours too."""
         found = Counter(self._added)
-        for watched in self._watched:
+        ends = Counter(watched.hello for watched in self._watched)
+        for watched in (each for each in self._watched if ends[each.hello] == 1):
             version = watched.connection.info.version
             if version is not None:
                 found.update(Fact(self._peer, watched.role, f"{version}", kind, what) for kind, what in _shown(watched))
