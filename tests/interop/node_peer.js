@@ -3,12 +3,16 @@
 //   node node_peer.js serve   '{"cert": path, "key": path, "ca": path or null, ...}'    prints {"port": n} first
 //   node node_peer.js connect '{"port": n, "ca": path, "name": "localhost", ...}'
 //
+// "version": "TLSv1.2" is for that one in place of 1.3. "times": 3 makes three connections, one after another; a client
+// then says each time what came in, and resumes its session.
+//
 // A server sends back what it receives. A client sends what comes in on its standard input, and writes what it
 // receives to its standard output. Reports go to standard error.
 "use strict";
 
 const fs = require("node:fs");
 const tls = require("node:tls");
+const { Readable } = require("node:stream");
 
 const options = JSON.parse(process.argv[3]);
 const read = (path) => (path ? fs.readFileSync(path) : undefined);
@@ -22,7 +26,8 @@ const common = {
   ciphers: options.ciphers || tls.DEFAULT_CIPHERS,
   sigalgs: options.schemes,
   ALPNProtocols: options.protocols,
-  minVersion: "TLSv1.3",
+  minVersion: options.version || "TLSv1.3",
+  maxVersion: options.version || "TLSv1.3",
 };
 
 function report(socket) {
@@ -45,22 +50,42 @@ function failed(error) {
   process.exit(1);
 }
 
-if (process.argv[2] === "serve") {
+function serve() {
   const demands = { requestCert: Boolean(options.ca), rejectUnauthorized: Boolean(options.ca) };
+  let left = options.times || 1;
   const server = tls.createServer({ ...common, ...demands }, (socket) => {
     report(socket);
     socket.on("error", failed);
     socket.pipe(socket);
-    socket.on("close", () => process.exit(0));
+    socket.on("close", () => --left || process.exit(0));
   });
   server.on("tlsClientError", failed);
   server.listen(0, "127.0.0.1", () => say({ port: server.address().port }));
-} else {
-  const target = { host: "127.0.0.1", port: options.port, servername: options.name };
+}
+
+// One connection; `then` gets the session that may be resumed.
+function connect(said, session, then) {
+  const target = { host: "127.0.0.1", port: options.port, servername: options.name, session };
   const socket = tls.connect({ ...common, ...target }, () => {
     report(socket);
-    process.stdin.pipe(socket);
+    said.pipe(socket);
   });
   socket.on("error", failed);
-  socket.pipe(process.stdout);
+  socket.on("session", (kept) => (session = kept));
+  socket.on("close", () => then(session));
+  socket.pipe(process.stdout, { end: false });
+}
+
+async function connectAgainAndAgain() {
+  const said = Buffer.concat(await process.stdin.toArray());
+  const turn = (left) => (session) => left && connect(Readable.from([said]), session, turn(left - 1));
+  turn(options.times)(undefined);
+}
+
+if (process.argv[2] === "serve") {
+  serve();
+} else if (options.times > 1) {
+  connectAgainAndAgain();
+} else {
+  connect(process.stdin, undefined, () => {});
 }

@@ -84,7 +84,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _java(classes: Path, group: NamedGroup | None, role: str, *options: str) -> Program:
+def run(classes: Path, group: NamedGroup | None, role: str, *options: str) -> Program:
     only = () if group is None else (f"-Djdk.tls.namedGroups={GROUPS[group]}",)
     # it lives for a second: compiling it well is not worth the while
     return Program(
@@ -108,7 +108,7 @@ def serving(
     kind: KeyKind = KeyKind.P256,
     group: NamedGroup | None = None,
 ) -> Program:
-    return _java(classes, group, "serve", *_shown(identities.of(kind), kind), *options)
+    return run(classes, group, "serve", *_shown(identities.of(kind), kind), *options)
 
 
 def port_of(server: Program) -> str:
@@ -123,7 +123,7 @@ def connecting(
     name: str = NAME,
     group: NamedGroup | None = None,
 ) -> Program:
-    return _java(classes, group, "connect", f"port={host.port}", f"trust={trusted.root_file}", f"name={name}", *options)
+    return run(classes, group, "connect", f"port={host.port}", f"trust={trusted.root_file}", f"name={name}", *options)
 
 
 # --- our client, their server ----------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ CURVES = {
 """Node's names of the groups, for its options and in its reports."""
 
 
-def _node(role: str, options: dict[str, object]) -> Program:
+def run(role: str, options: dict[str, object]) -> Program:
     # what the surroundings tell Node to do is not part of the test
     return Program(
         *(tool("node"), SOURCE, role, json.dumps(options, default=str)),
@@ -48,7 +48,7 @@ def _node(role: str, options: dict[str, object]) -> Program:
 
 
 def serving(identity: Identity, **options: object) -> Program:
-    return _node("serve", {"cert": identity.chain_file, "key": identity.key_file, **options})
+    return run("serve", {"cert": identity.chain_file, "key": identity.key_file, **options})
 
 
 def port_of(server: Program) -> str:
@@ -59,7 +59,7 @@ def connecting(
     host: Host, trusted: Identities, name: str = NAME, says: bytes = b"a line", **options: object
 ) -> Program:
     """A client that says one thing, finishes, and writes down what comes back."""
-    client = _node("connect", {"port": host.port, "ca": trusted.root_file, "name": name, **options})
+    client = run("connect", {"port": host.port, "ca": trusted.root_file, "name": name, **options})
     client.say(says)
     client.hang_up()
     return client

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
@@ -29,6 +30,7 @@ type report struct {
 	Name     string `json:"name,omitempty"`
 	Retried  bool   `json:"retried,omitempty"`
 	Chains   int    `json:"chains,omitempty"`
+	Resumed  bool   `json:"resumed,omitempty"`
 	Exported string `json:"exported,omitempty"`
 	Error    string `json:"error,omitempty"`
 }
@@ -53,6 +55,7 @@ var (
 	only      = flags.String("groups", "", "the only groups, joined by commas")
 	older     = flags.Bool("older", false, "TLS 1.2 alone")
 	protocols = flags.String("protocols", "", "application protocols, joined by commas")
+	times     = flags.Int("times", 1, "connections, one after another; a client resumes its session")
 )
 
 func main() {
@@ -99,23 +102,38 @@ func serve(config *tls.Config) {
 	listener, err := net.Listen("tcp", *address)
 	fail(err)
 	say(report{Port: listener.Addr().(*net.TCPAddr).Port})
-	socket, err := listener.Accept()
-	fail(err)
-	conn := tls.Server(socket, config)
-	shake(conn)
-	_, err = io.Copy(conn, conn)
-	fail(err)
-	fail(conn.Close())
+	for range *times {
+		socket, err := listener.Accept()
+		fail(err)
+		conn := tls.Server(socket, config)
+		shake(conn)
+		_, err = io.Copy(conn, conn)
+		fail(err)
+		fail(conn.Close())
+	}
 }
 
 func connect(config *tls.Config) {
+	if *times == 1 {
+		converse(config, os.Stdin)
+		return
+	}
+	said, err := io.ReadAll(os.Stdin)
+	fail(err)
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	for range *times {
+		converse(config, bytes.NewReader(said))
+	}
+}
+
+func converse(config *tls.Config, input io.Reader) {
 	socket, err := net.DialTimeout("tcp", *address, 10*time.Second)
 	fail(err)
 	conn := tls.Client(socket, config)
 	shake(conn)
 	done := make(chan error, 1)
 	go func() {
-		_, err := io.Copy(conn, os.Stdin)
+		_, err := io.Copy(conn, input)
 		if err == nil {
 			err = conn.CloseWrite()
 		}
@@ -141,6 +159,7 @@ func shake(conn *tls.Conn) {
 		Name:     state.ServerName,
 		Retried:  state.HelloRetryRequest,
 		Chains:   len(state.VerifiedChains),
+		Resumed:  state.DidResume,
 		Exported: hex.EncodeToString(exported),
 	})
 }

@@ -33,7 +33,8 @@ import javax.net.ssl.TrustManagerFactory;
  * </pre>
  *
  * A server sends back what it receives. A client sends what comes in on its standard input, and writes what it receives
- * to its standard output. `update=18` renews keys after 2^18 bytes instead of 2^37.
+ * to its standard output. `update=18` renews keys after 2^18 bytes instead of 2^37. `times=3` makes three connections,
+ * one after another: a client then says each time what came in, and resumes its session.
  */
 public class Peer {
     private static final char[] PASSWORD = "none".toCharArray();
@@ -104,38 +105,54 @@ public class Peer {
         try (var listener = (SSLServerSocket) context.getServerSocketFactory().createServerSocket(0, 1, loopback)) {
             listener.setNeedClientAuth(options.containsKey("trust"));
             System.err.println("port " + listener.getLocalPort());
-            try (SSLSocket socket = (SSLSocket) listener.accept()) {
-                shake(socket);
-                socket.getInputStream().transferTo(socket.getOutputStream());
-                socket.shutdownOutput();
+            for (int turn = 0; turn < times(); turn++) {
+                try (SSLSocket socket = (SSLSocket) listener.accept()) {
+                    shake(socket);
+                    socket.getInputStream().transferTo(socket.getOutputStream());
+                    socket.shutdownOutput();
+                }
             }
         }
     }
 
+    private static int times() {
+        return Integer.parseInt(options.getOrDefault("times", "1"));
+    }
+
     private static void connect(SSLContext context) throws Exception {
+        if (times() == 1) {
+            converse(context, System.in);
+            return;
+        }
+        byte[] said = System.in.readAllBytes();
+        for (int turn = 0; turn < times(); turn++) {
+            converse(context, new ByteArrayInputStream(said));
+        }
+    }
+
+    private static void converse(SSLContext context, InputStream said) throws Exception {
         int port = Integer.parseInt(options.get("port"));
         // JSSE would also be content with a certificate for the address it connects to, so it is given the name alone
         Socket plain = new Socket("127.0.0.1", port);
         String name = options.get("name");
         try (SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket(plain, name, port, true)) {
             shake(socket);
-            Thread sending = new Thread(() -> send(socket));
+            Thread sending = new Thread(() -> send(said, socket));
             sending.start();
-            try (OutputStream output = System.out) {
-                InputStream input = socket.getInputStream();
-                byte[] buffer = new byte[1 << 14];
-                for (int size = input.read(buffer); size >= 0; size = input.read(buffer)) {
-                    output.write(buffer, 0, size);
-                    output.flush();
-                }
+            OutputStream output = System.out;
+            InputStream input = socket.getInputStream();
+            byte[] buffer = new byte[1 << 14];
+            for (int size = input.read(buffer); size >= 0; size = input.read(buffer)) {
+                output.write(buffer, 0, size);
+                output.flush();
             }
             sending.join();
         }
     }
 
-    private static void send(SSLSocket socket) {
+    private static void send(InputStream said, SSLSocket socket) {
         try {
-            System.in.transferTo(socket.getOutputStream());
+            said.transferTo(socket.getOutputStream());
             socket.shutdownOutput();
         } catch (Exception error) {
             System.err.println("error " + error);
