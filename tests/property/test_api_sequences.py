@@ -16,19 +16,19 @@ from handclasp import (
     ClientAuth,
     ClientSessions,
     ConnectionClosed,
+    Credential,
     Data,
     Limits,
     NamedGroup,
-    PresentedChain,
+    ServerConfig,
     TicketKeys,
     TLSVersion,
-    VerifiedPeer,
 )
 from handclasp.connection import Connection
 from hazards.witness import watching
 from property.profiles import examples
 from property.tapes import assert_decent, attempt
-from rules.stage import Stage, authority, client_credential
+from rules.stage import Stage, authority, client_credential, credential
 
 GROUPS = (NamedGroup.X25519, NamedGroup.SECP256R1)
 
@@ -36,15 +36,57 @@ sides = st.sampled_from(["client", "server"])
 
 
 class Slow:
-    """A verifier that has to be asked from outside."""
+    """Whatever a configuration names, as something that has to be asked from outside."""
 
     blocking = True
     fingerprint = b"slow"
 
-    def verify(self, presented: PresentedChain) -> VerifiedPeer:
-        verdict = authority().trust.verify(presented)
-        assert isinstance(verdict, VerifiedPeer)
-        return verdict
+    def __init__(self, what: Any) -> None:
+        self._what = what
+        self.public_key = getattr(what, "public_key", None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._what, name)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._what(*arguments)
+
+    def sign(self, *arguments: Any) -> Any:
+        return self._what.sign(*arguments)
+
+
+class Source:
+    """One credential, for everybody."""
+
+    def __init__(self, credential: Credential) -> None:
+        self._credential = credential
+
+    def credentials(self, hello: object) -> list[Credential]:
+        return [self._credential]
+
+    def find(self, identity: bytes) -> None:
+        return None
+
+    def staple(self) -> bytes:
+        return authority().ocsp_response(self._credential.leaf)
+
+
+def _slow_client() -> dict[str, Any]:
+    return {
+        "trust": Slow(authority().trust),
+        "credentials": Slow(lambda request: _remote(client_credential())),
+        "sessions": Slow(ClientSessions()),
+    }
+
+
+def _slow_server() -> dict[str, Any]:
+    stapled = _remote(credential()).with_staple(Slow(Source(credential())))
+    inner = ServerConfig(credentials=Slow(Source(stapled)), psks=Slow(Source(stapled)), tickets=Slow(TicketKeys()))
+    return {"choose": Slow(lambda hello: inner)}
+
+
+def _remote(held: Credential) -> Credential:
+    return Credential.from_signer(held.chain, Slow(held.signer))
 
 
 class Calls(RuleBasedStateMachine):
@@ -99,17 +141,17 @@ class Calls(RuleBasedStateMachine):
     def update_keys(self, side: str, request: bool) -> None:
         self._attempt(side, lambda connection: connection.update_keys(request_peer=request))
 
-    @rule(side=sides)
-    def send_tickets(self, side: str) -> None:
-        self._attempt(side, lambda connection: connection.send_tickets(1))
+    @rule(side=sides, count=st.sampled_from([0, 1, 2]))
+    def send_tickets(self, side: str, count: int) -> None:
+        self._attempt(side, lambda connection: connection.send_tickets(count))
 
     @rule(side=sides)
     def close(self, side: str) -> None:
         self._attempt(side, lambda connection: connection.close())
 
-    @rule(side=sides)
-    def export(self, side: str) -> None:
-        self._attempt(side, lambda connection: connection.export("EXPORTER-test"))
+    @rule(side=sides, length=st.sampled_from([0, 32, 240, 1 << 20]), context=st.sampled_from([None, b"", b"context"]))
+    def export(self, side: str, length: int, context: bytes | None) -> None:
+        self._attempt(side, lambda connection: connection.export("EXPORTER-test" + "!" * length, context, length))
 
     @rule(side=sides, kind=st.sampled_from(["tls-exporter", "tls-unique", "tls-server-end-point"]))
     def bind(self, side: str, kind: str) -> None:
@@ -125,16 +167,15 @@ class Calls(RuleBasedStateMachine):
         assert connection.info.version in (None, *self.versions)
         assert connection.closed_by_peer or not connection.trailing_data()
 
-    @rule(side=sides, good=st.booleans())
-    def answer(self, side: str, good: bool) -> None:
-        if (question := self.asked.pop(side, None)) is not None:
-            self._answer(side, question, good)
-
-    def _answer(self, side: str, question: Any, good: bool) -> None:
-        connection = self.ends[side]
-        error = attempt(lambda: connection.answer(question, question.put() if good else None))
-        assert good or error is not None
-        assert connection.error in (error, None) or error is not None
+    @rule(side=sides, kind=st.sampled_from(["good", "good", "good", "wrong", "failed", "none was asked"]))
+    def answer(self, side: str, kind: str) -> None:
+        connection, question = self.ends[side], self.asked.pop(side, None)
+        if kind == "none was asked":
+            self._attempt(side, lambda connection: connection.answer(None, None))
+        elif question is not None:
+            value = {"good": question.put, "wrong": object, "failed": OSError}[kind]
+            error = attempt(lambda: connection.answer(question, value()))
+            assert kind == "good" or connection.error is error is not None
 
     @rule(side=sides)
     def flush(self, side: str) -> None:
@@ -214,10 +255,11 @@ class AnyCalls(Calls):
             "clock": lambda: start + timedelta(seconds=next(ticks)),
             "limits": Limits(records_per_key=worn) if worn else Limits(),
         }
-        trust = Slow() if slow else authority().trust
-        client = {"trust": trust, "record_size_limit": size, "credentials": [client_credential()]}
-        server = {"client_auth": ClientAuth(verify=trust)} if asks else {}
-        self._begin({**usual, **client}, {**usual, **server})
+        ours = _slow_client() if slow else {"credentials": [client_credential()]}
+        theirs: dict[str, Any] = {"client_auth": ClientAuth(verify=authority().trust)} if asks else {}
+        if slow and not asks:
+            theirs = _slow_server()
+        self._begin({**usual, "record_size_limit": size, **ours}, {**usual, **theirs})
 
 
 TestCalls = Calls.TestCase
