@@ -206,6 +206,12 @@ class TLSStream(ByteStream):
         with _errors_of_anyio():
             await self._stream.update_keys(request_peer=request_peer)
 
+    async def send_tickets(self, count: int = 1) -> None:
+        """A server's: give the client more tickets for short handshakes, at a moment of its choice (TLS 1.3)."""
+        self._check_open()
+        with _errors_of_anyio():
+            await self._stream.send_tickets(count)
+
     def export(self, label: str | bytes, context: bytes | None = None, length: int = 32) -> bytes:
         """Keying material for another protocol, RFC 8446 §7.5."""
         return self._stream.connection.export(label, context, length)
@@ -234,7 +240,7 @@ class _StreamTransport:
         self._torn = False
         self.engine = nullcontext()
         self.reading: AbstractAsyncContextManager[Any] = anyio.Lock(fast_acquire=True)
-        self.writing: AbstractAsyncContextManager[Any] = anyio.Lock()
+        self.writing = anyio.Lock()
 
     async def receive(self, most: int) -> bytes:
         if self._received:
@@ -255,6 +261,16 @@ class _StreamTransport:
         with _errors_of_sockets():
             await self._below.send(data)
         self._torn = False
+
+    async def send_aside(self, records: Callable[[], bytes]) -> None:
+        try:
+            self.writing.acquire_nowait()
+        except anyio.WouldBlock:
+            return
+        try:
+            await self.send(records())
+        finally:
+            self.writing.release()
 
     async def end(self) -> None:
         with suppress(OSError, TLSError), _errors_of_sockets():

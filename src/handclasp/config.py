@@ -83,8 +83,11 @@ class Config:
     session_lifetime: timedelta = timedelta(hours=2)
     """How long after a full handshake its session may be resumed. Nothing is, without `sessions` or `tickets`."""
     key_lifetime: timedelta | None = None
-    """How long one key may protect what we send, beside the limits on records: then come new keys in TLS 1.3, and the
-    end of the connection in TLS 1.2, which cannot change them. None: as long as the connection lives."""
+    """How long one key may be used, either way, beside `limits.records_per_key`: then come new keys in TLS 1.3 (the
+    peer is asked for its own), and the end of the connection in TLS 1.2, which cannot change them. It is looked at when
+    data is sent or comes. None: as long as the connection lives."""
+    key_bytes: int | None = None
+    """The same as a number of bytes of data, 16,384 at least. None: what the limit on records lets through, 2^37."""
     danger: Dangers = NO_DANGERS
     """What `handclasp.danger` has switched off; only its functions set it."""
     middlebox_compatibility: bool = True
@@ -106,6 +109,8 @@ class Config:
             lifetime = getattr(self, name)
             if lifetime is not None and lifetime <= timedelta(0):
                 raise ConfigError(f"{name} must be positive")
+        if self.key_bytes is not None and self.key_bytes < MAX_PLAINTEXT:
+            raise ConfigError(f"key_bytes must be at least {MAX_PLAINTEXT}, a full record, not {self.key_bytes}")
         if self.record_size_limit is not None and not 64 <= self.record_size_limit <= MAX_PLAINTEXT + 1:
             raise ConfigError(
                 f"record_size_limit must be 64 to {MAX_PLAINTEXT + 1} bytes, not {self.record_size_limit}"

@@ -12,15 +12,16 @@ dead, and every call says the same thing again.
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from threading import Lock
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from . import rules
 from .alerts import Alert, AlertLevel
 from .channel.inbound import Inbound
+from .channel.lifetime import key_life
 from .channel.outbound import Outbound
 from .config import ClientConfig, Config, ServerConfig
 from .crypto.entropy import FORKS
@@ -45,10 +46,10 @@ from .handshake.bindings import channel_binding, export
 from .handshake.client import client
 from .handshake.notices import KeysExpired
 from .handshake.proofs import Established
-from .handshake.script import Peer, Question, Receive, Script, SendTickets, Want
+from .handshake.script import Peer, Question, Receive, Script, SendTickets, Want, Wish
 from .handshake.server import server
 from .identity.names import peer_name
-from .limits import MAX_TICKETS_AT_ONCE
+from .limits import MAX_TICKETS_AT_ONCE, MAX_WISHES
 from .rules import PeerFault, require
 from .trace import DataMoved, Direction, Epoch, MessageMoved, Subject
 from .wire.messages import HEADER_SIZE, HandshakeMessage
@@ -73,13 +74,13 @@ class Connection:
     __slots__ = (
         "_after",
         "_close_received",
+        "_closed_by",
         "_config",
         "_error",
         "_established",
         "_events",
         "_forks",
         "_inbound",
-        "_keys_end",
         "_lock",
         "_outbound",
         "_peer",
@@ -87,6 +88,7 @@ class Connection:
         "_script",
         "_want",
         "_warnings",
+        "_wishes",
     )
 
     def __init__(
@@ -98,9 +100,10 @@ class Connection:
     ) -> None:
         trace = guarded("trace", config.trace)
         self._config = config
-        self._inbound = Inbound(config.limits, trace)
+        lives = [key_life(config.clock, config.key_lifetime, config.key_bytes) for _ in range(2)]
+        self._inbound = Inbound(config.limits, trace, lives[0])
         padding = guarded("padding", config.padding)
-        self._outbound = Outbound(config.limits, padding, trace, first_record_version)
+        self._outbound = Outbound(config.limits, padding, trace, first_record_version, lives[1])
         self._peer = self.peer_class(self._inbound, self._outbound, guarded("keylog", config.keylog), trace)
         self._after = after
         self._script: Script[Any] = start(self._peer)
@@ -109,9 +112,12 @@ class Connection:
         self._events: list[Event] = []
         self._error: TLSError | None = None
         self._close_received = False
-        self._keys_end: datetime | None = None
+        self._closed_by: ConnectionClosed | None = None
+        """Why we say no more, where it was not the application's wish."""
         self._post_handshake = 0
         self._warnings = 0
+        self._wishes: deque[Wish] = deque()
+        """What the application wishes for, until the script can see to it."""
         self._lock = Lock()
         self._forks = FORKS.count
         with _Turn(self):
@@ -181,6 +187,7 @@ class Connection:
                 self._require_established()
             self._require_open()
             self._guard(self._send, memoryview(data).cast("B"))
+            self._require_open()
 
     def close(self) -> None:
         """Say close_notify: we send no more. The peer may go on until it says so too (RFC 8446 §6.1)."""
@@ -209,9 +216,15 @@ class Connection:
                 raise ConfigError("a server gives tickets at any time in TLS 1.3; TLS 1.2 has its own moment for them")
             if not 1 <= count <= MAX_TICKETS_AT_ONCE:
                 raise ConfigError(f"1 to {MAX_TICKETS_AT_ONCE} tickets can be sent at once, not {count}")
-            if not isinstance(self._want, Receive):
-                raise ConfigError(f"the connection waits for an answer: {self._want}")
-            self._guard(self._resume, SendTickets(count))
+            self._wish(SendTickets(count))
+
+    def _wish(self, wish: Wish) -> None:
+        """See to it now, or when what is under way is done: an answer that is awaited, a message half received."""
+        if len(self._wishes) >= MAX_WISHES:
+            raise ConfigError(f"{MAX_WISHES} wishes wait for an answer already: {', '.join(self.waiting_for)}")
+        self._wishes.append(wish)
+        if isinstance(self._want, Receive):
+            self._guard(self._grant)
 
     # --- questions ---
 
@@ -347,8 +360,9 @@ class Connection:
             self._events.append(Data(content))
         if self._inbound.trace:
             self._inbound.trace(DataMoved(Direction.RECEIVED, len(content)))
-        if self._inbound.worn() and not self._outbound.closed:
-            update_write_keys(self._peer, KeyUpdateRequest.UPDATE_REQUESTED)
+        expired = self._inbound.worn(len(content))
+        if expired and not self._outbound.closed:
+            self._renew_keys(expired, KeyUpdateRequest.UPDATE_REQUESTED)
 
     def _early_data(self, content: bytes) -> None:
         """RFC 8446 §4.2.10: no more than the session allows."""
@@ -406,7 +420,10 @@ class Connection:
                 self._tell()
             self._want = want
             if isinstance(want, Receive):
-                return
+                if not self._wishes or SendTickets not in want.types:
+                    return
+                value = self._wishes.popleft()
+                continue
             if want.blocking:
                 self._events.append(Asked(want))
                 return
@@ -418,6 +435,11 @@ class Connection:
                 self._events.append(Asked(want, value))
                 return
 
+    def _grant(self) -> None:
+        """See to the oldest wish, if this is the moment."""
+        if isinstance(self._want, Receive) and SendTickets in self._want.types:
+            self._resume(self._wishes.popleft())
+
     def _tell(self) -> None:
         self._events += self._peer.notices
         self._peer.notices.clear()
@@ -425,7 +447,6 @@ class Connection:
     def _complete(self, established: Established) -> None:
         self._established = established
         self._peer.transcript.close()
-        self._start_keys()
         self._script = self._after(self._peer, established)
         self._events.append(HandshakeComplete(self.info))
 
@@ -439,35 +460,33 @@ class Connection:
         outbound = self._outbound
         most = outbound.most_content
         for start in range(0, len(view), most):
-            if outbound.spent:
-                self._renew_keys("they protected as many records as they may")
-            elif self._keys_end is not None and self._config.clock() >= self._keys_end:
-                self._renew_keys(f"they are older than {self._config.key_lifetime}")
             chunk = view[start : start + most]
+            expired = outbound.spent(len(chunk))
+            if expired and self._established is not None:  # an answer to early data has no keys to change to yet
+                theirs = self._inbound.worn(0)  # mostly just as old
+                requests = KeyUpdateRequest
+                self._renew_keys(expired, requests.UPDATE_REQUESTED if theirs else requests.UPDATE_NOT_REQUESTED)
+                if self._closed_by is not None:
+                    return
             if self._inbound.trace:
                 self._inbound.trace(DataMoved(Direction.SENT, len(chunk)))
             outbound.data(chunk)
 
-    def _renew_keys(self, why: str) -> None:
-        """When a key has had its time: new ones in TLS 1.3, the end in TLS 1.2, which cannot change them."""
-        self._require_established()
+    def _renew_keys(self, why: str, request: KeyUpdateRequest) -> None:
+        """When a key has had its time: new ones in TLS 1.3, a close_notify in TLS 1.2, which cannot change them."""
         renewed = self._peer.write_secret is not None
+        self._peer.note(Subject.KEYS_EXPIRED, renewed, why)
         self._events.append(KeysExpired(why, renewed))
         if renewed:
-            update_write_keys(self._peer, KeyUpdateRequest.UPDATE_NOT_REQUESTED)
-            self._start_keys()
+            update_write_keys(self._peer, request)
             return
         self._outbound.closed = True
         self._outbound.alert(AlertLevel.WARNING, Alert.CLOSE_NOTIFY)
-        raise ConnectionClosed(
-            "the keys are worn out, and TLS 1.2 cannot change them", code="keys-worn-out", remedy="connect again"
+        self._closed_by = ConnectionClosed(
+            f"the keys have had their time ({why}), and TLS 1.2 cannot change them",
+            code="keys-worn-out",
+            remedy="connect again",
         )
-
-    def _start_keys(self) -> None:
-        """Our sending keys are new: their time begins."""
-        lifetime = self._config.key_lifetime
-        if lifetime is not None:
-            self._keys_end = self._config.clock() + lifetime
 
     def _take_leave(self) -> None:
         self._outbound.closed = True
@@ -523,7 +542,8 @@ class Connection:
 
     def _require_open(self) -> None:
         if self._outbound.closed:
-            raise ConnectionClosed("the connection was closed on this side")
+            error = self._closed_by or ConnectionClosed("the connection was closed on this side")
+            raise error.with_traceback(None)
 
 
 class _Turn:

@@ -92,6 +92,8 @@ class ConnectionInfo:
     """Whether early data was taken; None when there was none."""
     keys_renewed: int
     """How often our sending keys were renewed."""
+    keys_expired: str
+    """Why keys had last had their time, and were renewed or ended the connection; empty where none had."""
     hello_retry: bool
     peer_certificates: tuple[Certificate, ...]
     """The peer's chain as it was sent, leaf first; kept when it was refused."""
@@ -118,6 +120,7 @@ def info_of(peer: Peer) -> ConnectionInfo:
     """What a handshake has noted so far."""
     taken: dict[Subject, Any] = {subject: chosen.value for subject, chosen in peer.notes.items()}
     declined = peer.notes.get(Subject.SESSION_DECLINED)
+    expired = peer.notes.get(Subject.KEYS_EXPIRED)
     verdict = taken.get(Subject.PEER)
     return ConnectionInfo(
         version=taken.get(Subject.VERSION),
@@ -132,6 +135,7 @@ def info_of(peer: Peer) -> ConnectionInfo:
         psk=taken.get(Subject.PSK),
         early_data=taken.get(Subject.EARLY_DATA),
         keys_renewed=taken.get(Subject.KEYS, 0),
+        keys_expired=expired.why if expired is not None else "",
         hello_retry=Subject.HELLO_RETRY in taken,
         peer_certificates=peer.chain,
         verified_chain=verdict.chain if isinstance(verdict, VerifiedPeer) else (),

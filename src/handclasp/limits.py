@@ -154,6 +154,9 @@ MAX_MESSAGE: Final = 300
 
 # --- what a configuration may change ---------------------------------------------------------------------------------
 
+MAX_WISHES: Final = 16
+"""Most calls of the application, such as for tickets, that wait for a connection's open question."""
+
 HARD_CAPS: Final = {
     "handshake_message": 256 * 1024,
     "certificate_message": 256 * 1024,

@@ -53,6 +53,8 @@ class Subject(Enum):
     """Whether early data was taken."""
     KEYS = "keys"
     """How often our sending keys were renewed."""
+    KEYS_EXPIRED = "keys_expired"
+    """Whether new keys took over from those that had their time; the reason says what they had."""
     PEER = "peer"
     REVOCATION = "revocation"
     STAPLE = "staple"

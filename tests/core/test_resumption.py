@@ -17,7 +17,6 @@ from handclasp import (
     ClientConnection,
     ClientSessions,
     ConfigError,
-    ConnectionClosed,
     Credential,
     Data,
     EarlyData,
@@ -26,7 +25,6 @@ from handclasp import (
     ExternalPsk,
     HandshakeComplete,
     HandshakeError,
-    KeysExpired,
     NamedGroup,
     NegotiationError,
     NotEstablished,
@@ -257,44 +255,6 @@ def test_a_session_stays_in_its_version(trust: TrustStore, credential: Credentia
         assert pair.server.established
         assert not pair.server.info.resumed
         assert str(version) in pair.server.info.session_declined
-
-
-# --- keys that had their time ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.attack(51, "keys used too long")
-@pytest.mark.parametrize("sender", ["client", "server"])
-def test_keys_are_renewed_when_they_had_their_time(machines: Machines, sender: str) -> None:
-    machines.client = machines.client.replace(key_lifetime=timedelta(hours=1))
-    machines.server = machines.server.replace(key_lifetime=timedelta(hours=1))
-    pair = machines.meet()
-    end = pair.client if sender == "client" else pair.server
-    for hours in (1, 2):
-        end.send(b"early")
-        pair.shuttle()
-        assert end.info.keys_renewed == hours - 1
-        machines.clock.forward(minutes=61)
-        end.send(b"late")
-        (expired,) = [event for event in end.events() if isinstance(event, KeysExpired)]
-        pair.shuttle()
-        assert end.info.keys_renewed == hours
-        assert expired.renewed
-        assert "1:00:00" in expired.why
-    received = pair.server_data() if sender == "client" else pair.client_data()
-    assert received.endswith(b"earlylateearlylate")
-
-
-def test_old_keys_end_a_connection_of_tls12(machines: Machines) -> None:
-    machines.client = machines.client.replace(key_lifetime=timedelta(hours=1), versions=[TLSVersion.TLS_1_2])
-    pair = machines.meet()
-    machines.clock.forward(hours=1)
-    with pytest.raises(ConnectionClosed, match="cannot change them") as caught:
-        pair.client.send(b"late")
-    assert caught.value.code == "keys-worn-out"
-    assert [event.renewed for event in pair.client.events() if isinstance(event, KeysExpired)] == [False]
-    pair.shuttle()
-    assert pair.server.closed_by_peer
-    assert pair.server.error is None
 
 
 # --- early data ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from handclasp import CipherSuite, ConfigError, Data, ExternalPsk, Limits, NamedGroup, TicketReceived, TLSError, rules
+from handclasp import (
+    CipherSuite,
+    ConfigError,
+    Data,
+    ExternalPsk,
+    KeysExpired,
+    Limits,
+    NamedGroup,
+    TicketReceived,
+    TLSError,
+    rules,
+)
 from handclasp.connection import Connection
 from handclasp.lab.faults import framed, inject
 from handclasp.limits import HARD_CAPS, MAX_TICKET
@@ -333,7 +344,9 @@ def test_a_worn_key_of_the_peer_is_asked_to_change(mirrored: bool) -> None:
         scene.other.send(b"data")
         assert error_of(scene) is None
         scene.other.receive_data(scene.victim.data_to_send())
-    assert scene.victim.events() == [Data(b"data")] * 10
+    events = scene.victim.events()
+    assert [event for event in events if isinstance(event, Data)] == [Data(b"data")] * 10
+    assert len([event for event in events if isinstance(event, KeysExpired)]) == 2
     changes = [
         event
         for event in stage.seen[scene.victim]

@@ -42,6 +42,10 @@ class Conn(Protocol):
 
     async def close(self) -> None: ...
 
+    async def call(self, name: str, *arguments: Any) -> None:
+        """A method of the connection that only TLS has."""
+        ...
+
 
 class Runtime(Protocol):
     def run(self, story: Callable[[], Coroutine[Any, Any, T]]) -> T: ...
@@ -114,6 +118,9 @@ class BlockingConn:
 
     async def close(self) -> None:
         self.tls.close()
+
+    async def call(self, name: str, *arguments: Any) -> None:
+        getattr(self.tls, name)(*arguments)
 
 
 class Blocking:
@@ -321,6 +328,9 @@ class AsyncioConn:
         with suppress(OSError, TLSError):  # it speaks of the whole connection, as asyncio's own does
             await self.writer.wait_closed()
 
+    async def call(self, name: str, *arguments: Any) -> None:
+        getattr(self.writer.transport, name)(*arguments)
+
 
 class Asyncio:
     def factory(self) -> asyncio.AbstractEventLoop:
@@ -441,6 +451,9 @@ class AnyioConn:
 
     async def close(self) -> None:
         await self.stream.aclose()
+
+    async def call(self, name: str, *arguments: Any) -> None:
+        await getattr(self.stream, name)(*arguments)
 
 
 @dataclass

@@ -11,7 +11,8 @@ from ..trace import Direction, Epoch, MessageMoved, RecordMoved, Trace
 from ..wire.names import ContentType
 from ..wire.records import CHANGE_CIPHER_SPEC
 from .framing import Deframer, HandshakeBuffer
-from .protection import Keys, Opener, opener_for
+from .lifetime import KeyLife
+from .protection import RECORDS_SPENT, Keys, Opener, opener_for
 
 ALERT_SIZE = 2
 
@@ -32,6 +33,7 @@ class Inbound:
 
     __slots__ = (
         "_idle",
+        "_life",
         "_limits",
         "_opener",
         "_skippable",
@@ -45,8 +47,9 @@ class Inbound:
         "trace",
     )
 
-    def __init__(self, limits: Limits, trace: Trace | None) -> None:
+    def __init__(self, limits: Limits, trace: Trace | None, life: KeyLife | None = None) -> None:
         self._limits = limits
+        self._life = life
         self.trace = trace
         self.deframer = Deframer()
         self.handshake = HandshakeBuffer(limits)
@@ -67,6 +70,8 @@ class Inbound:
         self._opener = opener_for(secret, self._limits, self.most_inner)
         self._skippable = None
         self._worn_told = False
+        if self._life is not None:
+            self._life.begin()
         self.epoch = epoch
 
     def limit(self, most_inner: int) -> None:
@@ -79,12 +84,16 @@ class Inbound:
         """The peer's flight has to end here, at the end of a record: nothing may run across (RFC 8446 §5.1)."""
         rules.require(not len(self.handshake), rules.KEY_CHANGE_BOUNDARY)
 
-    def worn(self) -> bool:
-        """True once per key, when it has opened so many records that the peer should be asked for the next."""
-        if self._worn_told or self._opener is None or not self._opener.worn:
-            return False
-        self._worn_told = True
-        return True
+    def worn(self, size: int) -> str:
+        """After `size` bytes of data: once per key, why the peer should be asked for the next; else empty."""
+        if self._worn_told or self._opener is None:
+            return ""
+        why = RECORDS_SPENT if self._opener.worn else ""
+        if self._life is not None and not why:
+            self._life.use(size)
+            why = self._life.over(0)
+        self._worn_told = bool(why)
+        return why
 
     def skip_early_data(self, allowed: int = 0) -> None:
         """The client sends 0-RTT data that we declined: let it pass, within the limit (RFC 8446 §4.2.10).

@@ -10,7 +10,8 @@ from ..limits import MAX_PLAINTEXT, Limits
 from ..trace import Direction, Epoch, KeysChanged, MessageMoved, RecordMoved, Trace
 from ..wire.names import ContentType
 from ..wire.records import CHANGE_CIPHER_SPEC
-from .protection import ClearSealer, Keys, Sealer, sealer_for
+from .lifetime import KeyLife
+from .protection import RECORDS_SPENT, ClearSealer, Keys, Sealer, sealer_for
 
 Padding = Callable[[int], int]
 """Content length in bytes -> how many bytes of padding to hide beside it."""
@@ -20,6 +21,7 @@ class Outbound:
     """Collects handshake messages, cuts and seals them when keys change or bytes are asked for."""
 
     __slots__ = (
+        "_life",
         "_limits",
         "_padding",
         "_records",
@@ -32,8 +34,16 @@ class Outbound:
         "unsealed",
     )
 
-    def __init__(self, limits: Limits, padding: Padding | None, trace: Trace | None, first_version: int) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        padding: Padding | None,
+        trace: Trace | None,
+        first_version: int,
+        life: KeyLife | None = None,
+    ) -> None:
         self._limits = limits
+        self._life = life
         self._padding = padding
         self._trace = trace
         self.unsealed = bytearray()
@@ -67,6 +77,8 @@ class Outbound:
         self.secret = secret
         self._sealer = sealer_for(secret, self._limits)
         self.epoch = epoch
+        if self._life is not None:
+            self._life.begin()
         if self._trace:
             self._trace(KeysChanged(Direction.SENT, epoch, secret.generation))
 
@@ -77,15 +89,18 @@ class Outbound:
         self._sealer = ClearSealer()
         self.epoch = Epoch.CLEAR
 
-    @property
-    def spent(self) -> bool:
-        """True when the present key should protect no more records."""
-        return self._sealer.spent
+    def spent(self, size: int) -> str:
+        """Why the present key should not protect `size` bytes more, in another record; empty while it may."""
+        if self._sealer.spent:
+            return RECORDS_SPENT
+        return "" if self._life is None else self._life.over(size)
 
     def data(self, content: bytes | memoryview) -> None:
         """Seal one record's worth of application data: at most `most_content` bytes."""
         if self.unsealed:
             self.flush()
+        if self._life is not None:
+            self._life.use(len(content))
         self._seal(ContentType.APPLICATION_DATA, content)
 
     def alert(self, level: AlertLevel, description: Alert) -> None:

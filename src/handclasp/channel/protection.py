@@ -106,6 +106,9 @@ class _Counted:
 _TYPES = {type_.value: type_ for type_ in ContentType}
 _BYTES = tuple(bytes((number,)) for number in range(256))
 
+RECORDS_SPENT = "they protected as many records as they may"
+"""Why a key has had its time."""
+
 NEVER = 1 << 48
 """More records than a connection lives to see."""
 

@@ -17,9 +17,10 @@ from ..wire.names import ContentType, HandshakeType, TLSVersion
 from .demo_steps import Told, require
 from .meeting import NAME, PATIENCE, answering, ask
 from .recording import Recording
-from .words import count, octets
+from .words import count, number, octets
 
 LIFETIME = timedelta(hours=2)
+KEY_BYTES = 16_384
 
 
 @dataclass(slots=True)
@@ -72,6 +73,9 @@ def lifetimes(it: Told, trust: TrustStore, shop: Credential) -> None:
     renewed = _outlived(client.replace(key_lifetime=timedelta(hours=1)), server, clock)
     require(renewed is not None and renewed.keys_renewed == 1, "new keys once the old had their time")
     it.fact("keys", "older than an hour: new ones by themselves, in the midst of the connection (KeyUpdate)")
+    heavy = _outlived(client.replace(key_bytes=KEY_BYTES), server, clock, "/" + "x" * KEY_BYTES)
+    require(heavy is not None and heavy.keys_renewed and "bytes" in heavy.keys_expired, "new keys after so many bytes")
+    it.fact("", f"after {number(KEY_BYTES)} bytes, where that is the limit: the same")
     older = {"versions": (TLSVersion.TLS_1_2,)}
     ended = _outlived(client.replace(key_lifetime=timedelta(hours=1), **older), server.replace(**older), clock)
     require(ended is None, "a connection of TLS 1.2 ended with its keys")
@@ -88,14 +92,14 @@ def _meet(client: ClientConfig, server: ServerConfig) -> Met:
     return Met(info, recording)
 
 
-def _outlived(client: ClientConfig, server: ServerConfig, clock: Clock) -> ConnectionInfo | None:
+def _outlived(client: ClientConfig, server: ServerConfig, clock: Clock, path: str = "/later") -> ConnectionInfo | None:
     """A connection that is used again when its keys had their time; None where that ended it."""
     with answering(server) as meeting:
         with meeting.connect(client, NAME) as tls:
             ask(tls, "/")
             clock.ahead += timedelta(hours=1)
             try:
-                ask(tls, "/later")
+                ask(tls, path)
                 info = tls.info
             except ConnectionClosed as closed:
                 require(closed.code == "keys-worn-out", "the reason for the end")

@@ -31,7 +31,10 @@ class EarlyDataRejected:
 
 @dataclass(frozen=True, slots=True)
 class KeysExpired:
-    """Our sending keys were used for as long as they may be. `renewed` says that new ones took over (TLS 1.3)."""
+    """Keys were used for as long as they may be. `renewed` says that new ones take over (TLS 1.3).
+
+    If not, we said close_notify: what the peer has sent may still be read, and the next connection has new keys.
+    """
 
     why: str
     renewed: bool

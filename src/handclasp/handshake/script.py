@@ -302,6 +302,9 @@ class SendTickets:
     count: int
 
 
+Wish = SendTickets
+"""What an application may ask of a script between messages."""
+
 Want = Receive | Question[Any]
 Script = Coroutine[Want, Any, T]
 

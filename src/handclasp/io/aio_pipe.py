@@ -184,6 +184,9 @@ class Pipe(asyncio.Protocol):
         if data:
             self.raw.write(data)
 
+    async def send_aside(self, records: Callable[[], bytes]) -> None:
+        await self.send(records())  # which never waits
+
     async def end(self) -> None:
         """A peer that takes our bytes gets all of them, however slowly."""
         if self._lost.done():

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, cast
 
-from ..errors import TLSError
+from ..errors import ConnectionClosed, TLSError
 from ..events import ConnectionInfo
 from ..wire.names import TLSVersion
 from .aio_pipe import Pipe
@@ -78,6 +78,11 @@ class TLSTransport(asyncio.Transport):
         self._stream.connection.update_keys(request_peer=request_peer)
         self._flush()
 
+    def send_tickets(self, count: int = 1) -> None:
+        """A server's: give the client more tickets for short handshakes, at a moment of its choice (TLS 1.3)."""
+        self._stream.wish(lambda: self._stream.connection.send_tickets(count))
+        self._settle()
+
     # --- a transport ---
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -92,6 +97,8 @@ class TLSTransport(asyncio.Transport):
             for start in range(0, len(view), SEND_SIZE):
                 connection.send(view[start : start + SEND_SIZE])
                 raw.write(connection.data_to_send())
+        except ConnectionClosed as error:
+            self._take_leave(error)
         except TLSError as error:
             self._stream.failure = self._stream.failure or error
             self._fail(error)
@@ -277,6 +284,13 @@ class TLSTransport(asyncio.Transport):
         self._closing = True
         self._pipe.direct = False
         self._begin(self._hang_up())
+        self._pipe.loop.call_soon(self.lost, error)
+
+    def _take_leave(self, error: ConnectionClosed) -> None:
+        """The keys had their time: the peer hears that no more will come, and the protocol why."""
+        self._closing = True
+        self._pipe.direct = False
+        self._begin(self._stream.close())
         self._pipe.loop.call_soon(self.lost, error)
 
     async def _hang_up(self) -> None:

@@ -216,6 +216,10 @@ class TLSSocket:
         """Change our sending keys (KeyUpdate), and ask the peer to change its own."""
         self._run(self.stream.update_keys(request_peer=request_peer))
 
+    def send_tickets(self, count: int = 1) -> None:
+        """A server's: give the client more tickets for short handshakes, at a moment of its choice (TLS 1.3)."""
+        self._run(self.stream.send_tickets(count))
+
     def export(self, label: str | bytes, context: bytes | None = None, length: int = 32) -> bytes:
         """Keying material for another protocol, RFC 8446 §7.5."""
         return self._connection.export(label, context, length)

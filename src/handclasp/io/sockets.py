@@ -78,6 +78,17 @@ class BlockingTransport:
     async def send(self, data: bytes) -> None:
         raise NotImplementedError
 
+    async def send_aside(self, records: Callable[[], bytes]) -> None:
+        if self.writing.take_if_free():
+            try:
+                await self.send_some(records())
+            finally:
+                self.writing.release()
+
+    async def send_some(self, data: bytes) -> None:
+        """As much as can be sent without waiting; the rest goes first next time."""
+        raise NotImplementedError
+
     async def end(self) -> None:
         raise NotImplementedError
 
@@ -155,6 +166,15 @@ class SocketTransport(BlockingTransport):
         finally:
             self._unsent = bytes(view)
 
+    async def send_some(self, data: bytes) -> None:
+        view = memoryview(self._unsent + data)
+        try:
+            with suppress(BlockingIOError):
+                while view:
+                    view = view[self._sock.send(view, DO_NOT_WAIT) :]
+        finally:
+            self._unsent = bytes(view)
+
     def _send(self, view: memoryview) -> int:
         left = _left()
         if left is None or not self.blocking:
@@ -214,6 +234,11 @@ class TunnelTransport(BlockingTransport):
             self._outer.connection.send(data)
         await self._outer.flush()
 
+    async def send_some(self, data: bytes) -> None:
+        with self._below.engine:
+            self._outer.connection.send(data)
+        await self._below.send_aside(self._outer.take_records)
+
     async def end(self) -> None:
         with suppress(TLSError, OSError):  # the peer may be gone already
             await self._outer.close_writing()
@@ -237,6 +262,13 @@ class ThreadLock:
             raise TimeoutError("the deadline has passed")
 
     async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def take_if_free(self) -> bool:
+        """Whether it was free, and is ours now: to be given back by `release`."""
+        return self._lock.acquire(blocking=False)
+
+    def release(self) -> None:
         self._lock.release()
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from ..config import ClientConfig, ServerConfig
 from ..connection import ClientConnection, Connection, ServerConnection
-from ..errors import ConfigError, HandshakeTimeout, TLSError
+from ..errors import ConfigError, ConnectionClosed, HandshakeTimeout, TLSError
 from ..events import Asked, Closed, Data, EarlyDataReceived, HandshakeComplete
 from ..limits import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_RECEIVED
 
@@ -53,6 +53,13 @@ class Transport(Protocol):
         """All of the bytes. What an interruption leaves unsent goes first next time, or nothing goes any more.
 
         Raises OSError.
+        """
+        ...
+
+    async def send_aside(self, records: Callable[[], bytes]) -> None:
+        """What `records` gives, if nobody is writing: whoever reads must not wait for one who writes.
+
+        Who is writing looks for more when it is done. Raises OSError.
         """
         ...
 
@@ -141,15 +148,29 @@ class Stream:
         view = memoryview(data).cast("B")
         for start in range(0, len(view), SEND_SIZE):
             async with self.transport.writing:
+                ended = None
                 with self.transport.engine:
-                    self.connection.send(view[start : start + SEND_SIZE])
+                    try:
+                        self.connection.send(view[start : start + SEND_SIZE])
+                    except ConnectionClosed as error:
+                        ended = error  # the keys had their time: the peer is told that no more will come
                     records = self.connection.data_to_send()
                 await self.transport.send(records)
+            if ended is not None:
+                raise ended
+        await self._speak()
 
     async def update_keys(self, *, request_peer: bool = False) -> None:
         """Change our sending keys, and ask the peer to change its own."""
         with self.transport.engine:
             self.connection.update_keys(request_peer=request_peer)
+        await self.flush()
+
+    async def send_tickets(self, count: int = 1) -> None:
+        """A server's: give the client more tickets (TLS 1.3)."""
+        self.wish(lambda: self.connection.send_tickets(count))
+        while self.asked and self.failure is None:
+            await self.answer()
         await self.flush()
 
     async def close_writing(self) -> None:
@@ -185,6 +206,14 @@ class Stream:
             await self.transport.close()
 
     # --- for whoever drives it ---
+
+    def wish(self, call: Callable[[], None]) -> None:
+        """Something of the connection that may ask questions. Raises TLSError."""
+        with self.transport.engine:
+            try:
+                call()
+            finally:
+                self._collect()
 
     def feed(self, data: bytes | memoryview) -> None:
         """Bytes of the peer; none at their end. What they mean is then in `received`, `asked`, `ended`, `failure`."""
@@ -224,9 +253,18 @@ class Stream:
     async def flush(self) -> None:
         """Send what the connection has to say."""
         async with self.transport.writing:
-            with self.transport.engine:
-                records = self.connection.data_to_send()
-            await self.transport.send(records)
+            await self.transport.send(self.take_records())
+        await self._speak()
+
+    def take_records(self) -> bytes:
+        """What the connection has to say, sealed."""
+        with self.transport.engine:
+            return self.connection.data_to_send()
+
+    async def _speak(self) -> None:
+        """What the connection has to say by itself, of its keys or of who we are, does not wait for the application."""
+        if self.established and self.failure is None and self.connection.has_data_to_send:
+            await self.transport.send_aside(self.take_records)
 
     async def say_goodbye(self) -> None:
         """Send the alert, if we have one, and wait until the peer has hung up: closing at once could destroy it.
@@ -257,6 +295,7 @@ class Stream:
             await self.answer()
         else:
             self.feed(await self.transport.receive(MAX_RECEIVED))
+        await self._speak()
         await self.say_goodbye()
 
     def _collect(self) -> None:
