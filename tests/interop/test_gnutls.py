@@ -15,10 +15,17 @@ from handclasp import (
     CipherSuite,
     ClientAuth,
     ClientConfig,
+    ClientConnection,
+    ClientSessions,
     Credential,
+    EarlyData,
+    ExternalPsk,
     NamedGroup,
+    ReplayGuard,
     ServerConfig,
+    ServerSessions,
     SignatureScheme,
+    TicketKeys,
     TLSVersion,
     danger,
 )
@@ -32,6 +39,7 @@ from interop.programs import (
     Host,
     Program,
     Watch,
+    Wire,
     check_echo,
     connect,
     digits,
@@ -442,4 +450,101 @@ def test_older_client(priority: str, identities: Identities, tmp_path: Path) -> 
     with gnutls_serv(identity, priority=priority) as (_, port), connect(port, config) as tls:
         assert tls.info.version is TLSVersion.TLS_1_2
         assert (tls.info.group is None) == (priority == KEY_TRANSPORT)
+        check_echo(tls, b"there and back\n")
+
+
+# --- sessions and keys known beforehand ------------------------------------------------------------------------------
+
+VERSIONS = pytest.mark.parametrize("version", [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2], ids=str)
+KEY = bytes(range(32))
+
+
+def speaking(version: TLSVersion) -> str:
+    return f"NORMAL:-VERS-ALL:+VERS-TLS1.{'3' if version is TLSVersion.TLS_1_3 else '2'}"
+
+
+@VERSIONS
+@pytest.mark.parametrize("kept", ["tickets", "ids"])
+def test_server_resumes(version: TLSVersion, kept: str, identities: Identities) -> None:
+    stores: dict[str, Any] = {"tickets": TicketKeys()} if kept == "tickets" else {"sessions": ServerSessions()}
+    config = ServerConfig(credentials=[identities.of().credential], versions=[version], **stores)
+    options = ("--resume", "--waitresumption") if version is TLSVersion.TLS_1_3 else ("--resume",)
+    with Host() as host, gnutls_cli(host, identities, *options, priority=speaking(version)) as client:
+        with host.accept(config) as first:
+            assert not first.info.resumed
+            assert first.recv(1) == b""
+        with host.accept(config) as second:
+            assert second.info.resumed
+            client.output.expect("This is a resumed session")
+            client.say(b"from them\n")
+            assert read_exactly(second, 10) == b"from them\n"
+
+
+@VERSIONS
+def test_client_resumes(version: TLSVersion, identities: Identities) -> None:
+    config = ClientConfig(trust=identities.trust, versions=[version], sessions=ClientSessions())
+    resumed = []
+    with gnutls_serv(identities.of(), priority=speaking(version)) as (_, port):
+        for _ in range(3):
+            with connect(port, config) as tls:
+                check_echo(tls, b"there and back\n")
+                resumed.append(tls.info.resumed)
+    assert resumed == [False, True, True]
+
+
+def test_server_takes_early_data(identities: Identities, tmp_path: Path) -> None:
+    early = tmp_path / "early"
+    early.write_bytes(b"sooner than soon\n")
+    config = ServerConfig(
+        credentials=[identities.of().credential], tickets=TicketKeys(), early_data=EarlyData(replay=ReplayGuard())
+    )
+    options = ("--resume", "--waitresumption", "--earlydata", early)
+    with Host() as host, gnutls_cli(host, identities, *options) as client:
+        with host.accept(config) as first:
+            assert first.recv(1) == b""
+        with host.accept(config) as second:
+            assert second.info.resumed
+            assert second.info.early_data is True
+            assert second.early_data == b"sooner than soon\n"
+            client.output.expect("This is a resumed session")
+
+
+def test_client_sends_early_data(identities: Identities) -> None:
+    config = ClientConfig(trust=identities.trust, sessions=ClientSessions(), versions=[TLSVersion.TLS_1_3])
+    with gnutls_serv(identities.of(), "--earlydata", "--maxearlydata", "1000") as (_, port):
+        with connect(port, config) as tls:
+            check_echo(tls, b"first\n")
+        connection = ClientConnection(config, NAME, early_data=b"sooner than soon\n")
+        with Wire.dial(str(port), connection) as wire:
+            wire.until_established()
+            assert connection.info.resumed
+            assert connection.info.early_data is True
+
+
+PSK = "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+DHE-PSK:+ECDHE-PSK"
+
+
+def test_server_and_a_key_known_beforehand(identities: Identities) -> None:
+    config = ServerConfig(psks=[ExternalPsk(b"sensor", KEY, role="server")])
+    options = ("--pskusername", "sensor", "--pskkey", KEY.hex())
+    with (
+        Host() as host,
+        gnutls_cli(host, identities, *options, priority=PSK) as client,
+        host.accept(config) as tls,
+    ):
+        assert tls.info.psk == b"sensor"
+        client.output.expect("Simple Client Mode")
+        client.say(b"from them\n")
+        assert read_exactly(tls, 10) == b"from them\n"
+
+
+def test_client_and_a_key_known_beforehand(identities: Identities, tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.write_text(f"sensor:{KEY.hex()}\n")
+    config = ClientConfig(trust=identities.trust, psks=[ExternalPsk(b"sensor", KEY, role="client")])
+    with (
+        gnutls_serv(identities.of(), "--pskpasswd", passwords, priority=PSK) as (_, port),
+        connect(port, config) as tls,
+    ):
+        assert tls.info.psk == b"sensor"
         check_echo(tls, b"there and back\n")
