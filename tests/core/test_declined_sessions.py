@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -15,6 +18,7 @@ from handclasp import (
     ClientSessions,
     Credential,
     CredentialRequest,
+    Data,
     EarlyData,
     EarlyDataReceived,
     ReplayGuard,
@@ -58,6 +62,56 @@ def told(pair: Pair) -> tuple[list[str], list[str]]:
         assert whys == ([end.info.session_declined] if end.info.session_declined else [])
         heard.append(whys)
     return heard[0], heard[1]
+
+
+# --- elsewhere -------------------------------------------------------------------------------------------------------
+
+GO_ON = """
+import base64, sys
+from handclasp import ClientConfig, ClientConnection, ClientSessions, TrustStore
+from handclasp.sessions.cache import ClientSession
+
+root, version, stored = sys.stdin.readline().split()
+sessions = ClientSessions()
+sessions.put("localhost", ClientSession.from_bytes(base64.b64decode(stored)))
+trust = TrustStore.from_pem(base64.b64decode(root))
+config = ClientConfig(trust=trust, sessions=sessions)
+config = config.replace(versions=[each for each in config.versions if int(each) == int(version)])
+conn = ClientConnection(config, "localhost")
+while not conn.established:
+    print(conn.data_to_send().hex(), flush=True)
+    conn.receive_data(bytes.fromhex(sys.stdin.readline()))
+conn.send(b"resumed" if conn.info.resumed else b"in full")
+print(conn.data_to_send().hex(), flush=True)
+"""
+
+
+@VERSIONS
+def test_another_process_goes_on_with_a_session(
+    version: TLSVersion, kept: dict[str, Any], authority: CertificateAuthority, credential: Credential
+) -> None:
+    server = ServerConfig(credentials=[credential], **kept)
+    sessions = ClientSessions()
+    root = authority.pem()
+    client = ClientConfig(trust=TrustStore.from_pem(root), sessions=sessions, versions=[version])
+    handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+    held = sessions.take("localhost")
+    assert held is not None
+    connection, received = ServerConnection(server), b""
+    command = [sys.executable, "-c", GO_ON]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        stored = (base64.b64encode(root), str(int(version)).encode(), base64.b64encode(held.to_bytes()))
+        other.stdin.write(b" ".join(stored).decode() + "\n")
+        while not received:
+            other.stdin.flush()
+            connection.receive_data(bytes.fromhex(other.stdout.readline()))
+            received += b"".join(event.data for event in connection.events() if isinstance(event, Data))
+            other.stdin.write(connection.data_to_send().hex() + "\n")
+        other.stdin.close()
+    assert received == b"resumed"
+    assert connection.info.resumed
 
 
 # --- told ------------------------------------------------------------------------------------------------------------

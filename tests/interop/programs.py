@@ -188,6 +188,11 @@ class Output:
         assert found is not None, f"no {pattern!r} in {bytes(self._data[-4000:])!r}"
         return found.group(1 if found.lastindex else 0).decode()
 
+    def found(self, pattern: str) -> list[str]:
+        """The first group of a pattern, for each time it has been written so far."""
+        with self._changed:
+            return [found.decode() for found in re.findall(pattern.encode(), bytes(self._data))]
+
     def holds(self, data: bytes) -> bool:
         """Wait until these bytes have been written in one piece."""
         with self._changed:

@@ -2,7 +2,8 @@
 
     python session_server.py SETTINGS        a file of JSON: redis, wrap_key, chain, key, version, keep ("ticket", "id")
 
-It prints the port it listens on, echoes what clients send, and sets its clock by lines on its standard input.
+It prints the port it listens on, echoes what clients send, and sets its clock by lines on its standard input. With
+"early" in the settings it takes early data for so many seconds, and prints of each whether it did.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import handclasp
-from handclasp import Credential, ServerConfig, TLSSocket, TLSVersion
-from handclasp.sessions.stores.redis import RedisSessions, RedisTicketKeys, SharedRedis
+from handclasp import Credential, EarlyData, ServerConfig, TLSSocket, TLSVersion
+from handclasp.sessions.stores.redis import RedisReplayGuard, RedisSessions, RedisTicketKeys, SharedRedis
+from handclasp.trace import Chosen, Subject, TraceEvent
 
 
 class SetClock:
@@ -47,11 +49,15 @@ def configuration(settings: dict[str, Any], clock: SetClock) -> ServerConfig:
         if settings["keep"] == "ticket"
         else {"sessions": RedisSessions(shared, clock=clock)}
     )
+    if "early" in settings:
+        window = timedelta(seconds=settings["early"])
+        keeping["early_data"] = EarlyData(replay=RedisReplayGuard(shared), window=window)
     return ServerConfig(
         credentials=[Credential.from_files(settings["chain"], settings["key"])],
         versions=[TLSVersion(settings["version"])],
         session_lifetime=timedelta(days=1),
         clock=clock,
+        trace=tell_of_early_data,
         **keeping,
     )
 
@@ -60,6 +66,11 @@ def listen_to_orders(clock: SetClock) -> None:
     for line in sys.stdin:
         clock.ahead = timedelta(seconds=float(line))
         print("clock", line, end="", flush=True)
+
+
+def tell_of_early_data(event: TraceEvent) -> None:
+    if isinstance(event, Chosen) and event.subject is Subject.EARLY_DATA:
+        print("early data", "taken" if event.value else "declined", flush=True)
 
 
 def echo(tls: TLSSocket) -> None:

@@ -25,6 +25,7 @@ from handclasp import (
     ClientConfig,
     ClientConnection,
     ClientSessions,
+    Data,
     ServerConfig,
     ServerConnection,
     TLSError,
@@ -42,7 +43,7 @@ from handclasp.sessions.stores.redis import (
 )
 from interop import session_server
 from interop.identities import NAME, Identities
-from interop.programs import DEADLINE, HOST, Program, check_echo, connect
+from interop.programs import DEADLINE, HOST, Program, Wire, check_echo, connect
 from interop.redis_here import Redis
 from interop.session_server import SetClock
 from sessions.made import session
@@ -82,7 +83,15 @@ def joined(redis: Redis, **options: Any) -> Generator[SharedRedis, None, None]:
 class Servers:
     """Two server processes that share nothing but Redis, and a client that keeps its sessions."""
 
-    def __init__(self, folder: Path, redis: Redis, identities: Identities, version: TLSVersion, keep: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        redis: Redis,
+        identities: Identities,
+        version: TLSVersion,
+        keep: str,
+        early: float | None = None,
+    ) -> None:
         self._settings = folder / "settings.json"
         shown = identities.of()
         settings = {
@@ -93,6 +102,8 @@ class Servers:
             "version": int(version),
             "keep": keep,
         }
+        if early is not None:
+            settings["early"] = early
         self._settings.write_text(json.dumps(settings), encoding="utf-8")
         self.clock = SetClock()
         self.sessions = ClientSessions(clock=self.clock)
@@ -122,6 +133,10 @@ class Servers:
         with connect(self.ports[server], self.client) as tls:
             check_echo(tls, b"hello there")
             return tls.info.resumed
+
+    def early_data(self) -> list[str]:
+        """Of each that came, at any server, whether it was taken."""
+        return [word for program in self._programs for word in program.output.found(r"early data (.*)\n")]
 
     def kill(self, server: int) -> None:
         self._programs[server].send(signal.SIGKILL)
@@ -423,6 +438,58 @@ def test_a_replay_at_the_other_machine_is_refused(redis: Redis) -> None:
             assert here(bytes([n]))
             assert not there(bytes([n]))
             assert not here(bytes([n]))
+
+
+@KEEPS
+def test_a_recorded_flight_brings_its_data_to_one_machine(
+    keep: str, redis: Redis, folder: Path, identities: Identities
+) -> None:
+    """An onlooker sends what a client sent on to the other machine, and again to the same: it is taken once in all."""
+    with joined(redis) as shared:
+        believe(shared)
+    with Servers(folder, redis, identities, TLSVersion.TLS_1_3, keep, early=30) as servers:
+        assert not servers.resumed(0)
+        for n in range(6):
+            connection = ClientConnection(servers.client, NAME, early_data=b"pay %d" % n)
+            flight = connection.data_to_send()
+            first, second = n % 2, 1 - n % 2
+            with socket.create_connection((HOST, servers.ports[first]), timeout=DEADLINE) as honest:
+                honest.sendall(flight)
+                while not connection.established:
+                    connection.receive_data(honest.recv(65536))
+                assert connection.info.early_data is True
+                # the replays come while the first connection goes on
+                for server in (second, first, second):
+                    with socket.create_connection((HOST, servers.ports[server]), timeout=DEADLINE) as replay:
+                        replay.sendall(flight)
+                        assert replay.recv(65536)  # it has answered, and so has decided
+                honest.sendall(connection.data_to_send())
+                connection.send(b"done")
+                honest.sendall(connection.data_to_send())
+                while not any(isinstance(event, Data) for event in connection.events()):
+                    connection.receive_data(honest.recv(65536))
+        until(lambda: len(servers.early_data()) >= 24)
+        assert sorted(servers.early_data()) == ["declined"] * 18 + ["taken"] * 6
+
+
+@SIGNALS
+def test_without_redis_early_data_is_declined_and_the_handshake_goes_on(
+    stop: signal.Signals, redis: Redis, folder: Path, identities: Identities
+) -> None:
+    with joined(redis) as shared:
+        believe(shared)
+    with Servers(folder, redis, identities, TLSVersion.TLS_1_3, "ticket", early=30) as servers:
+        assert not servers.resumed(0)
+        redis.send(stop)
+        began = monotonic()
+        connection = ClientConnection(servers.client, NAME, early_data=b"pay")
+        with Wire.dial(str(servers.ports[0]), connection) as wire:
+            wire.until_established()
+            assert connection.info.resumed
+            assert connection.info.early_data is False
+        assert monotonic() - began < 5
+        until(lambda: bool(servers.early_data()))
+        assert servers.early_data() == ["declined"]
 
 
 def test_of_many_processes_one_takes_it(redis: Redis) -> None:
