@@ -37,7 +37,6 @@ class Inbound:
         "_limits",
         "_opener",
         "_skippable",
-        "_worn_told",
         "change_cipher_specs",
         "deframer",
         "early_data_left",
@@ -62,14 +61,12 @@ class Inbound:
         self._opener: Opener | None = None
         self._idle = 0
         self._skippable: int | None = None
-        self._worn_told = False
 
     def install(self, secret: Keys, epoch: Epoch) -> None:
         """Read what follows with `secret`. Refuses while handshake bytes are left from the keys before."""
         self.require_boundary()
         self._opener = opener_for(secret, self._limits, self.most_inner)
         self._skippable = None
-        self._worn_told = False
         if self._life is not None:
             self._life.begin()
         self.epoch = epoch
@@ -86,13 +83,13 @@ class Inbound:
 
     def worn(self, size: int) -> str:
         """After `size` bytes of data: once per key, why the peer should be asked for the next; else empty."""
-        if self._worn_told or self._opener is None:
+        if self._opener is None or self._opener.told:
             return ""
         why = RECORDS_SPENT if self._opener.worn else ""
         if self._life is not None and not why:
             self._life.use(size)
             why = self._life.over(0)
-        self._worn_told = bool(why)
+        self._opener.told = bool(why)
         return why
 
     def skip_early_data(self, allowed: int = 0) -> None:

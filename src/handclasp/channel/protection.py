@@ -50,6 +50,9 @@ class Opener(Protocol):
     most_inner: int
     """Most content, padding and type that one record may carry, in bytes; TLS 1.2 has but content, one byte less."""
 
+    told: bool
+    """Whether somebody was told already that this key has had its time."""
+
     @property
     def used(self) -> bool:
         """Whether a record was opened: the peer has these keys, so nothing may come in the clear any more."""
@@ -83,10 +86,11 @@ def opener_for(keys: Keys, limits: Limits, most_inner: int) -> Opener:
 class _Counted:
     """What counts records under one key: no number is used twice, and none past what the key can bear."""
 
-    __slots__ = ("_last", "_worn_at", "number")
+    __slots__ = ("_last", "_worn_at", "number", "told")
 
     def __init__(self, suite: Suite, worn_at: int, last: int) -> None:
         self.number = -1
+        self.told = False
         self._worn_at = worn_at - 1 if suite.counts_records else NEVER
         self._last = last - 1 if suite.counts_records else NEVER
 
