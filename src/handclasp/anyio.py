@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import anyio
@@ -239,7 +239,7 @@ class _StreamTransport:
         self._received = received
         self._torn = False
         self.engine = nullcontext()
-        self.reading: AbstractAsyncContextManager[Any] = anyio.Lock(fast_acquire=True)
+        self.reading = anyio.Lock(fast_acquire=True)
         self.writing = anyio.Lock()
 
     async def receive(self, most: int) -> bytes:
@@ -262,15 +262,18 @@ class _StreamTransport:
             await self._below.send(data)
         self._torn = False
 
-    async def send_aside(self, records: Callable[[], bytes]) -> None:
+    async def send_some(self, data: bytes) -> None:
+        await self.send(data)  # there is no other way, and what comes here is short
+
+    async def if_free(self, lock: anyio.Lock, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            self.writing.acquire_nowait()
+            lock.acquire_nowait()
         except anyio.WouldBlock:
             return
         try:
-            await self.send(records())
+            await work()
         finally:
-            self.writing.release()
+            lock.release()
 
     async def end(self) -> None:
         with suppress(OSError, TLSError), _errors_of_sockets():

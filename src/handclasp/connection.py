@@ -74,7 +74,6 @@ class Connection:
     __slots__ = (
         "_after",
         "_close_received",
-        "_closed_by",
         "_config",
         "_error",
         "_established",
@@ -112,8 +111,6 @@ class Connection:
         self._events: list[Event] = []
         self._error: TLSError | None = None
         self._close_received = False
-        self._closed_by: ConnectionClosed | None = None
-        """Why we say no more, where it was not the application's wish."""
         self._post_handshake = 0
         self._warnings = 0
         self._wishes: deque[Wish] = deque()
@@ -466,7 +463,7 @@ class Connection:
                 theirs = self._inbound.worn(0)  # mostly just as old
                 requests = KeyUpdateRequest
                 self._renew_keys(expired, requests.UPDATE_REQUESTED if theirs else requests.UPDATE_NOT_REQUESTED)
-                if self._closed_by is not None:
+                if outbound.closed:
                     return
             if self._inbound.trace:
                 self._inbound.trace(DataMoved(Direction.SENT, len(chunk)))
@@ -482,11 +479,6 @@ class Connection:
             return
         self._outbound.closed = True
         self._outbound.alert(AlertLevel.WARNING, Alert.CLOSE_NOTIFY)
-        self._closed_by = ConnectionClosed(
-            f"the keys have had their time ({why}), and TLS 1.2 cannot change them",
-            code="keys-worn-out",
-            remedy="connect again",
-        )
 
     def _take_leave(self) -> None:
         self._outbound.closed = True
@@ -542,8 +534,14 @@ class Connection:
 
     def _require_open(self) -> None:
         if self._outbound.closed:
-            error = self._closed_by or ConnectionClosed("the connection was closed on this side")
-            raise error.with_traceback(None)
+            expired = self._peer.notes.get(Subject.KEYS_EXPIRED)
+            if expired is None or expired.value:
+                raise ConnectionClosed("the connection was closed on this side")
+            raise ConnectionClosed(
+                f"the keys have had their time ({expired.why}), and TLS 1.2 cannot change them",
+                code="keys-worn-out",
+                remedy="connect again",
+            )
 
 
 class _Turn:

@@ -184,8 +184,11 @@ class Pipe(asyncio.Protocol):
         if data:
             self.raw.write(data)
 
-    async def send_aside(self, records: Callable[[], bytes]) -> None:
-        await self.send(records())  # which never waits
+    async def send_some(self, data: bytes) -> None:
+        await self.send(data)  # which never waits
+
+    async def if_free(self, lock: object, work: Callable[[], Awaitable[None]]) -> None:
+        await work()
 
     async def end(self) -> None:
         """A peer that takes our bytes gets all of them, however slowly."""

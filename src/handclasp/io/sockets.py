@@ -78,16 +78,15 @@ class BlockingTransport:
     async def send(self, data: bytes) -> None:
         raise NotImplementedError
 
-    async def send_aside(self, records: Callable[[], bytes]) -> None:
-        if self.writing.take_if_free():
-            try:
-                await self.send_some(records())
-            finally:
-                self.writing.release()
-
     async def send_some(self, data: bytes) -> None:
-        """As much as can be sent without waiting; the rest goes first next time."""
         raise NotImplementedError
+
+    async def if_free(self, lock: ThreadLock, work: Callable[[], Awaitable[None]]) -> None:
+        if lock.take_if_free():
+            try:
+                await work()
+            finally:
+                lock.release()
 
     async def end(self) -> None:
         raise NotImplementedError
@@ -237,7 +236,7 @@ class TunnelTransport(BlockingTransport):
     async def send_some(self, data: bytes) -> None:
         with self._below.engine:
             self._outer.connection.send(data)
-        await self._below.send_aside(self._outer.take_records)
+        await self._outer.speak()
 
     async def end(self) -> None:
         with suppress(TLSError, OSError):  # the peer may be gone already

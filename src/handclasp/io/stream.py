@@ -56,11 +56,12 @@ class Transport(Protocol):
         """
         ...
 
-    async def send_aside(self, records: Callable[[], bytes]) -> None:
-        """What `records` gives, if nobody is writing: whoever reads must not wait for one who writes.
+    async def send_some(self, data: bytes) -> None:
+        """The same as far as nothing has to be waited for; the rest goes first next time. Raises OSError."""
+        ...
 
-        Who is writing looks for more when it is done. Raises OSError.
-        """
+    async def if_free(self, lock: Any, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something under `reading` or `writing`, if nobody else is: who reads never waits for a writer."""
         ...
 
     async def end(self) -> None:
@@ -158,7 +159,7 @@ class Stream:
                 await self.transport.send(records)
             if ended is not None:
                 raise ended
-        await self._speak()
+        await self.speak()
 
     async def update_keys(self, *, request_peer: bool = False) -> None:
         """Change our sending keys, and ask the peer to change its own."""
@@ -169,9 +170,13 @@ class Stream:
     async def send_tickets(self, count: int = 1) -> None:
         """A server's: give the client more tickets (TLS 1.3)."""
         self.wish(lambda: self.connection.send_tickets(count))
+        # who is reading answers by itself, as soon as something has come
+        await self.transport.if_free(self.transport.reading, self._answer_all)
+        await self.flush()
+
+    async def _answer_all(self) -> None:
         while self.asked and self.failure is None:
             await self.answer()
-        await self.flush()
 
     async def close_writing(self) -> None:
         """Say close_notify; the peer may go on sending (half-close)."""
@@ -254,17 +259,21 @@ class Stream:
         """Send what the connection has to say."""
         async with self.transport.writing:
             await self.transport.send(self.take_records())
-        await self._speak()
+        await self.speak()
 
     def take_records(self) -> bytes:
         """What the connection has to say, sealed."""
         with self.transport.engine:
             return self.connection.data_to_send()
 
-    async def _speak(self) -> None:
+    async def speak(self) -> None:
         """What the connection has to say by itself, of its keys or of who we are, does not wait for the application."""
         if self.established and self.failure is None and self.connection.has_data_to_send:
-            await self.transport.send_aside(self.take_records)
+            # who is writing looks for more when it is done
+            await self.transport.if_free(self.transport.writing, self._send_some)
+
+    async def _send_some(self) -> None:
+        await self.transport.send_some(self.take_records())
 
     async def say_goodbye(self) -> None:
         """Send the alert, if we have one, and wait until the peer has hung up: closing at once could destroy it.
@@ -295,7 +304,7 @@ class Stream:
             await self.answer()
         else:
             self.feed(await self.transport.receive(MAX_RECEIVED))
-        await self._speak()
+        await self.speak()
         await self.say_goodbye()
 
     def _collect(self) -> None:
