@@ -87,6 +87,11 @@ class Identities:
         return Identity(Credential.from_pem(pair.chain, pair.key), chain_file, key_file)
 
 
+def wrong_one(wrong: str, identities: Identities, strangers: Identities) -> Identity:
+    """A certificate with one thing wrong for whoever trusts `identities` and wants localhost: its name, CA, or time."""
+    return {"name": identities.of(name=OTHER_NAME), "CA": strangers.of(), "time": identities.expired}[wrong]
+
+
 def _as_pss(key: bytes) -> bytes:
     """An RSA key declared as id-RSASSA-PSS (RFC 5958 §2): OpenSSL wants key and certificate to be of one type."""
     (block,) = pem.blocks(key)

@@ -62,7 +62,7 @@ VERSIONS: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
     {
         "OpenSSL, `ssl`": lambda: ssl.OPENSSL_VERSION,
         "OpenSSL, pyOpenSSL": _pyopenssl,
-        "OpenSSL, `openssl`": _said("openssl", "version"),
+        "OpenSSL, `openssl`": _said("openssl", "version", pattern=r"([^(]+)"),
         "GnuTLS": _said("gnutls-cli", "--version"),
         "NSS": _nss,
         "Go": _said("go", "version"),

@@ -26,7 +26,7 @@ from handclasp import (
 )
 from handclasp.crypto.signatures import KeyKind
 from interop import observe, test_go, test_java, test_node
-from interop.identities import OTHER_NAME, Identities, Identity
+from interop.identities import Identities, Identity, wrong_one
 from interop.observe import Seen
 from interop.programs import Host, Program, check_echo, connect, echo
 from interop.test_go import peer as go_program
@@ -129,11 +129,6 @@ def peer(request: pytest.FixtureRequest) -> Peer:
         "Node": node,
     }
     return makers[request.param]()
-
-
-def wrong_one(wrong: str, identities: Identities, strangers: Identities) -> Identity:
-    """A certificate with one thing wrong."""
-    return {"name": identities.of(name=OTHER_NAME), "CA": strangers.of(), "time": identities.expired}[wrong]
 
 
 # --- our client, their server ----------------------------------------------------------------------------------------

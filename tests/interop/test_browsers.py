@@ -33,7 +33,7 @@ from handclasp import (
 from handclasp.crypto.groups import POST_QUANTUM
 from handclasp.trace import Direction
 from interop import observe
-from interop.identities import OTHER_NAME, Identities
+from interop.identities import Identities, wrong_one
 from interop.nss import Database
 from interop.observe import Seen
 from interop.programs import DEADLINE, HOST, Host, Program, Watch, tool
@@ -280,7 +280,7 @@ def refusal(host: Host, config: ServerConfig) -> Alert | None:
 
 @pytest.mark.parametrize("wrong", ["name", "CA", "time"])
 def test_it_refuses(browser: Browser, wrong: str, identities: Identities, strangers: Identities) -> None:
-    shown = {"name": identities.of(name=OTHER_NAME), "CA": strangers.of(), "time": identities.expired}[wrong]
+    shown = wrong_one(wrong, identities, strangers)
     config = ServerConfig(credentials=[shown.credential])
     with Host(patience=PATIENCE) as host, browser.visiting(f"https://localhost:{host.port}/") as program:
         assert refusal(host, config) is REFUSALS[browser.name][wrong]

@@ -6,10 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from handclasp import Alert, AlertReceived, CipherSuite, ClientAuth, NamedGroup, ServerConfig, TLSVersion
+from handclasp import (
+    Alert,
+    AlertReceived,
+    CipherSuite,
+    ClientAuth,
+    NamedGroup,
+    ServerConfig,
+    ServerSessions,
+    TicketKeys,
+    TLSVersion,
+)
 from handclasp.crypto.signatures import KeyKind
 from handclasp.crypto.suites import DEFAULT_SUITES
+from interop import observe
 from interop.identities import NAME, OTHER_NAME, Identities
+from interop.observe import Seen
 from interop.programs import DEADLINE, HOST, MEBIBYTE, Host, Program, WebServer, digits, tool
 
 pytestmark = pytest.mark.peer("curl")
@@ -21,6 +33,9 @@ CURVES = {
     NamedGroup.SECP521R1: "P-521",
     NamedGroup.X448: "X448",
 }
+
+
+BOTH = pytest.mark.parametrize("options", [(), ("--tlsv1.2", "--tls-max", "1.2")], ids=["TLS 1.3", "TLS 1.2"])
 
 
 def curl(port: int, trusted: Identities, *options: str | Path, name: str = NAME) -> Program:
@@ -104,22 +119,43 @@ def test_no_client_certificate(identities: Identities) -> None:
         assert server.infos.empty()
 
 
-def test_unknown_ca_is_refused(identities: Identities, strangers: Identities) -> None:
-    with Host() as host, curl(host.port, identities) as client:
+@BOTH
+@pytest.mark.parametrize(("wrong", "alert"), [("CA", Alert.UNKNOWN_CA), ("time", Alert.CERTIFICATE_EXPIRED)])
+def test_it_refuses(
+    options: tuple[str, ...], wrong: str, alert: Alert, identities: Identities, strangers: Identities
+) -> None:
+    shown = strangers.of() if wrong == "CA" else identities.expired
+    with Host() as host, curl(host.port, identities, *options) as client:
         with pytest.raises(AlertReceived) as caught:
-            host.accept(ServerConfig(credentials=[strangers.of().credential]))
-        assert caught.value.alert is Alert.UNKNOWN_CA
+            host.accept(ServerConfig(credentials=[shown.credential]))
+        assert caught.value.alert is alert
         assert client.finish() == 60
 
 
-def test_wrong_name_is_refused(identities: Identities) -> None:
+@BOTH
+def test_it_refuses_a_wrong_name(options: tuple[str, ...], seen: Seen, identities: Identities) -> None:
     config = ServerConfig(credentials=[identities.of().credential])
-    with Host() as host, curl(host.port, identities, name=OTHER_NAME) as client:
+    with Host() as host, curl(host.port, identities, *options, name=OTHER_NAME) as client:
         # curl looks at the name after the handshake, so there is no alert but its close_notify
         with host.accept(config) as tls:
             assert tls.recv(1) == b""
+            seen.add("client", str(tls.info.version), observe.IT_REFUSES, "without an alert")
         client.errors.expect("no alternative certificate subject name matches")
         assert client.finish() == 60
+
+
+@BOTH
+def test_it_resumes(options: tuple[str, ...], identities: Identities) -> None:
+    # in TLS 1.2 it takes no tickets
+    sessions = ServerSessions() if options else None
+    tickets = None if options else TicketKeys()
+    config = ServerConfig(credentials=[identities.of().credential], tickets=tickets, sessions=sessions)
+    with WebServer(config) as server:
+        again = f"https://{NAME}:{server.port}/again"
+        with curl(server.port, identities, *options, again, "--sessionid") as client:
+            assert client.output.all() == server.PAGE * 2
+            assert client.finish() == 0
+        assert [server.infos.get(timeout=DEADLINE).resumed for _ in range(2)] == [False, True]
 
 
 @pytest.mark.parametrize("suite", DEFAULT_SUITES[3:], ids=str)

@@ -32,7 +32,7 @@ from handclasp import (
 from handclasp.crypto.signatures import KeyKind
 from handclasp.crypto.suites import SUITES as ALL_SUITES
 from handclasp.trace import Direction
-from interop.identities import CLASSIC_SCHEMES, NAME, OTHER_NAME, Identities, Identity
+from interop.identities import CLASSIC_SCHEMES, NAME, Identities, Identity, wrong_one
 from interop.programs import (
     HOST,
     MEBIBYTE,
@@ -83,6 +83,7 @@ SIGNATURES = {
 
 SUITES = [code for code, suite in ALL_SUITES.items() if suite.version is TLSVersion.TLS_1_3]
 TLS13 = "NORMAL:-VERS-ALL:+VERS-TLS1.3"
+OLDER = "NORMAL:-VERS-ALL:+VERS-TLS1.2"
 
 
 def only(
@@ -246,16 +247,17 @@ def test_channel_bindings_of_the_client(identities: Identities) -> None:
             assert server.output.expect(f"'{kind}': ([0-9a-f]+)") == tls.channel_binding(kind).hex()
 
 
+@pytest.mark.parametrize("priority", [TLS13, OLDER], ids=["TLS 1.3", "TLS 1.2"])
 @pytest.mark.parametrize(
-    ("name", "stranger", "alert"),
-    [(OTHER_NAME, False, Alert.BAD_CERTIFICATE), (NAME, True, Alert.UNKNOWN_CA)],
-    ids=["wrong name", "unknown CA"],
+    ("wrong", "alert"),
+    [("name", Alert.BAD_CERTIFICATE), ("CA", Alert.UNKNOWN_CA), ("time", Alert.CERTIFICATE_EXPIRED)],
 )
-def test_client_refuses(name: str, stranger: bool, alert: Alert, identities: Identities, strangers: Identities) -> None:
+def test_client_refuses(priority: str, wrong: str, alert: Alert, identities: Identities, strangers: Identities) -> None:
+    shown = wrong_one(wrong, identities, strangers)
     # the debug level at which it names the alerts it receives
-    with gnutls_serv((strangers if stranger else identities).of(), "--debug", "5") as (server, port):
+    with gnutls_serv(shown, "--debug", "5", priority=priority) as (server, port):
         with pytest.raises(CertificateError) as caught:
-            connect(port, ClientConfig(trust=identities.trust), name)
+            connect(port, ClientConfig(trust=identities.trust))
         assert caught.value.alert is alert
         server.errors.expect(rf"Alert\[2\|{int(alert)}\]")
 
@@ -394,21 +396,31 @@ def test_server_refuses_a_client_without_a_certificate(identities: Identities) -
         client.errors.expect("Certificate is required|fatal alert has been received")
 
 
-@pytest.mark.parametrize(("name", "stranger"), [(OTHER_NAME, False), (NAME, True)], ids=["wrong name", "unknown CA"])
-def test_server_is_refused(name: str, stranger: bool, identities: Identities, strangers: Identities) -> None:
-    config = ServerConfig(credentials=[(strangers if stranger else identities).of().credential])
-    with Host() as host, gnutls_cli(host, identities, name=name) as client:
+@pytest.mark.parametrize("priority", [TLS13, OLDER], ids=["TLS 1.3", "TLS 1.2"])
+@pytest.mark.parametrize(
+    ("wrong", "heard"),
+    [
+        ("name", "name in the certificate does not match"),
+        ("CA", "certificate issuer is unknown"),
+        ("time", "certificate chain uses expired certificate"),
+    ],
+)
+def test_server_is_refused(
+    priority: str, wrong: str, heard: str, identities: Identities, strangers: Identities
+) -> None:
+    shown = wrong_one(wrong, identities, strangers)
+    config = ServerConfig(credentials=[shown.credential])
+    with Host() as host, gnutls_cli(host, identities, priority=priority) as client:
         with pytest.raises(AlertReceived) as caught:
             host.accept(config)
         # GnuTLS has one alert for whatever its caller's verification dislikes
         assert caught.value.alert is Alert.BAD_CERTIFICATE
-        client.output.expect("name in the certificate does not match|certificate issuer is unknown")
+        client.output.expect(heard)
         assert client.finish() == 1
 
 
 # --- TLS 1.2 ---------------------------------------------------------------------------------------------------------
 
-OLDER = "NORMAL:-VERS-ALL:+VERS-TLS1.2"
 KEY_TRANSPORT = OLDER + ":-KX-ALL:+RSA"
 
 

@@ -24,7 +24,7 @@ from handclasp import (
 from handclasp.crypto.signatures import KeyKind
 from handclasp.crypto.suites import DEFAULT_SUITES
 from handclasp.trace import Direction
-from interop.identities import NAME, OTHER_NAME, Identities, Identity
+from interop.identities import NAME, Identities, Identity, wrong_one
 from interop.nss import Database
 from interop.programs import (
     HOST,
@@ -228,7 +228,7 @@ def test_client_refuses(
     identities: Identities,
     strangers: Identities,
 ) -> None:
-    shown = {"name": identities.of(name=OTHER_NAME), "CA": strangers.of(), "time": identities.expired}[wrong]
+    shown = wrong_one(wrong, identities, strangers)
     with selfserv(database, shown, version=version) as (server, port):
         with pytest.raises(CertificateError) as caught:
             connect(port, ClientConfig(trust=identities.trust))
@@ -363,7 +363,7 @@ def test_server_is_refused(
     identities: Identities,
     strangers: Identities,
 ) -> None:
-    shown = {"name": identities.of(name=OTHER_NAME), "CA": strangers.of(), "time": identities.expired}[wrong]
+    shown = wrong_one(wrong, identities, strangers)
     with Host() as host, tstclnt(database, host, version=version) as client:
         # in TLS 1.2 it looks at the certificate beside the handshake
         config = ServerConfig(credentials=[shown.credential])

@@ -19,6 +19,7 @@ from handclasp import (
     ClientAuth,
     ClientConfig,
     ClientConnection,
+    ClientSessions,
     NamedGroup,
     NegotiationError,
     ServerConfig,
@@ -30,7 +31,7 @@ from handclasp.crypto.groups import GROUPS, POST_QUANTUM
 from handclasp.crypto.signatures import SUPPORTED
 from handclasp.crypto.suites import SUITES as ALL_SUITES
 from handclasp.wire.names import HandshakeType
-from interop.identities import NAME, SCHEMES, Identities
+from interop.identities import NAME, SCHEMES, Identities, wrong_one
 from interop.openssl_bio import (
     Meeting,
     meet,
@@ -260,16 +261,45 @@ def test_byte_by_byte(role: str, identities: Identities) -> None:
     meeting.exchange(b"from us" * 100, b"from them" * 100, piece=1)
 
 
-def test_client_refuses_an_unknown_ca(identities: Identities, strangers: Identities) -> None:
-    theirs = newer_server_peer(newer_server(strangers.of()))
+WRONG = pytest.mark.parametrize(("wrong", "alert"), [("CA", Alert.UNKNOWN_CA), ("time", Alert.CERTIFICATE_EXPIRED)])
+
+
+@WRONG
+def test_client_refuses(wrong: str, alert: Alert, identities: Identities, strangers: Identities) -> None:
+    theirs = newer_server_peer(newer_server(wrong_one(wrong, identities, strangers)))
     meeting = meet(ClientConnection(ClientConfig(trust=identities.trust), NAME), theirs)
     assert meeting.failure is not None
-    assert theirs.alerts(sent=False) == [meeting.failure.alert] == [Alert.UNKNOWN_CA]
+    assert theirs.alerts(sent=False) == [meeting.failure.alert] == [alert]
 
 
-def test_server_hears_of_an_unknown_ca(identities: Identities, strangers: Identities) -> None:
+@WRONG
+def test_server_hears_why_it_is_refused(
+    wrong: str, alert: Alert, identities: Identities, strangers: Identities
+) -> None:
     theirs = newer_client_peer(newer_client(identities))
-    meeting = meet(ServerConnection(ServerConfig(credentials=[strangers.of().credential])), theirs)
+    shown = wrong_one(wrong, identities, strangers).credential
+    meeting = meet(ServerConnection(ServerConfig(credentials=[shown])), theirs)
     assert meeting.failure is not None
     assert meeting.failure.alert_received
-    assert theirs.alerts(sent=True) == [meeting.failure.alert] == [Alert.UNKNOWN_CA]
+    assert theirs.alerts(sent=True) == [meeting.failure.alert] == [alert]
+
+
+@pytest.mark.parametrize("newest", [True, False], ids=["TLS 1.3", "TLS 1.2"])
+def test_sessions_and_application_protocol(newest: bool, identities: Identities) -> None:
+    context = newer_server(identities.of())
+    context.set_session_id(b"a test")
+    context.set_alpn_select_callback(lambda _, offered: b"echo" if b"echo" in offered else SSL.NO_OVERLAPPING_PROTOCOLS)
+    if not newest:
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    config = ClientConfig(trust=identities.trust, sessions=ClientSessions(), alpn=["other", "echo"])
+    for resumed in (False, True, True):
+        meeting = shake(ClientConnection(config, NAME), newer_server_peer(context))
+        assert meeting.ours.info.resumed is resumed
+        assert meeting.ours.info.alpn == "echo"
+        meeting.exchange(b"from us", b"from them")
+        # OpenSSL forgets a session whose connection did not end well
+        meeting.ours.close()
+        meeting.carry()
+        meeting.theirs.close()
+        meeting.carry()

@@ -21,7 +21,7 @@ from handclasp import (
 )
 from handclasp.crypto.suites import SUITES as ALL_SUITES
 from handclasp.trace import Direction
-from interop.identities import CLASSIC_SCHEMES, NAME, OTHER_NAME, Identities, Identity
+from interop.identities import CLASSIC_SCHEMES, NAME, Identities, Identity, wrong_one
 from interop.programs import (
     MEBIBYTE,
     Host,
@@ -223,15 +223,20 @@ def test_exporter_of_the_client(identities: Identities) -> None:
         assert tls.export("EXPORTER-handclasp-test", b"", 32).hex().upper() == theirs
 
 
-@pytest.mark.parametrize(
-    ("name", "stranger", "alert"),
-    [(OTHER_NAME, False, Alert.BAD_CERTIFICATE), (NAME, True, Alert.UNKNOWN_CA)],
-    ids=["wrong name", "unknown CA"],
+BOTH = pytest.mark.parametrize("version", ["-tls1_3", "-tls1_2"])
+
+WRONG = pytest.mark.parametrize(
+    ("wrong", "alert"),
+    [("name", Alert.BAD_CERTIFICATE), ("CA", Alert.UNKNOWN_CA), ("time", Alert.CERTIFICATE_EXPIRED)],
 )
-def test_client_refuses(name: str, stranger: bool, alert: Alert, identities: Identities, strangers: Identities) -> None:
-    with s_server((strangers if stranger else identities).of()) as server:
+
+
+@BOTH
+@WRONG
+def test_client_refuses(version: str, wrong: str, alert: Alert, identities: Identities, strangers: Identities) -> None:
+    with s_server(wrong_one(wrong, identities, strangers), version=version) as server:
         with pytest.raises(CertificateError) as caught:
-            connect(port_of(server), ClientConfig(trust=identities.trust), name)
+            connect(port_of(server), ClientConfig(trust=identities.trust))
         assert caught.value.alert is alert
         server.errors.expect(f"SSL alert number {int(alert)}\\b")
 
@@ -365,16 +370,13 @@ def test_exporter_of_the_server(identities: Identities) -> None:
         assert tls.export("EXPORTER-handclasp-test", b"", 32).hex().upper() == theirs
 
 
-@pytest.mark.parametrize(
-    ("name", "stranger", "alert"),
-    [(OTHER_NAME, False, Alert.BAD_CERTIFICATE), (NAME, True, Alert.UNKNOWN_CA)],
-    ids=["wrong name", "unknown CA"],
-)
+@BOTH
+@WRONG
 def test_server_is_refused(
-    name: str, stranger: bool, alert: Alert, identities: Identities, strangers: Identities
+    version: str, wrong: str, alert: Alert, identities: Identities, strangers: Identities
 ) -> None:
-    config = ServerConfig(credentials=[(strangers if stranger else identities).of().credential])
-    with Host() as host, s_client(host, identities, name=name) as client:
+    config = ServerConfig(credentials=[wrong_one(wrong, identities, strangers).credential])
+    with Host() as host, s_client(host, identities, version=version) as client:
         with pytest.raises(AlertReceived) as caught:
             host.accept(config)
         assert caught.value.alert is alert

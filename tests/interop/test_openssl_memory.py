@@ -34,7 +34,7 @@ from handclasp.crypto.signatures import KeyKind
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.trace import Direction, KeysChanged, TraceEvent
 from handclasp.wire.names import ContentType, HandshakeType, KeyUpdateRequest
-from interop.identities import CLASSIC_SCHEMES, NAME, OTHER_NAME, Identities
+from interop.identities import CLASSIC_SCHEMES, NAME, OTHER_NAME, Identities, wrong_one
 from interop.openssl_bio import Meeting, StdlibPeer, meet, record_sizes, shake, stdlib_client, stdlib_server
 
 pytestmark = pytest.mark.peer("OpenSSL, `ssl`")
@@ -192,32 +192,39 @@ def test_server_refuses_unknown_names_when_told_to(identities: Identities) -> No
     assert theirs.alerts(sent=False) == [Alert.UNRECOGNIZED_NAME]
 
 
-def test_client_refuses_a_wrong_name(identities: Identities) -> None:
-    theirs = StdlibPeer(stdlib_server(identities.of()))
-    meeting = meet(ClientConnection(ClientConfig(trust=identities.trust), OTHER_NAME), theirs)
-    assert isinstance(meeting.failure, CertificateError)
-    assert meeting.failure.code == "name-mismatch"
-    assert theirs.alerts(sent=False) == [meeting.failure.alert] == [Alert.BAD_CERTIFICATE]
+BOTH = pytest.mark.parametrize("version", [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2], ids=str)
 
-
-def test_client_refuses_an_unknown_ca(identities: Identities, strangers: Identities) -> None:
-    theirs = StdlibPeer(stdlib_server(strangers.of()))
-    meeting = meet(ClientConnection(ClientConfig(trust=identities.trust), NAME), theirs)
-    assert isinstance(meeting.failure, CertificateError)
-    assert theirs.alerts(sent=False) == [meeting.failure.alert] == [Alert.UNKNOWN_CA]
-
-
-@pytest.mark.parametrize(
-    ("name", "stranger", "alert"),
-    [(OTHER_NAME, False, Alert.BAD_CERTIFICATE), (NAME, True, Alert.UNKNOWN_CA)],
-    ids=["wrong name", "unknown CA"],
+WRONG = pytest.mark.parametrize(
+    ("wrong", "alert"),
+    [("name", Alert.BAD_CERTIFICATE), ("CA", Alert.UNKNOWN_CA), ("time", Alert.CERTIFICATE_EXPIRED)],
 )
-def test_server_hears_why_it_is_refused(
-    name: str, stranger: bool, alert: Alert, identities: Identities, strangers: Identities
+
+
+@BOTH
+@WRONG
+def test_client_refuses(
+    version: TLSVersion, wrong: str, alert: Alert, identities: Identities, strangers: Identities
 ) -> None:
-    shown = (strangers if stranger else identities).of().credential
-    theirs = StdlibPeer(stdlib_client(identities), name)
-    meeting = meet(ServerConnection(ServerConfig(credentials=[shown])), theirs)
+    context = stdlib_server(wrong_one(wrong, identities, strangers))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    theirs = StdlibPeer(context)
+    config = ClientConfig(trust=identities.trust, versions=[version])
+    meeting = meet(ClientConnection(config, NAME), theirs)
+    assert isinstance(meeting.failure, CertificateError)
+    assert meeting.failure.code == {"name": "name-mismatch", "CA": "unknown-ca", "time": "expired"}[wrong]
+    assert theirs.alerts(sent=False) == [meeting.failure.alert] == [alert]
+
+
+@BOTH
+@WRONG
+def test_server_hears_why_it_is_refused(
+    version: TLSVersion, wrong: str, alert: Alert, identities: Identities, strangers: Identities
+) -> None:
+    shown = wrong_one(wrong, identities, strangers).credential
+    context = stdlib_client(identities)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    theirs = StdlibPeer(context, NAME)
+    meeting = meet(ServerConnection(ServerConfig(credentials=[shown], versions=[version])), theirs)
     assert isinstance(theirs.error, ssl.SSLCertVerificationError)
     assert isinstance(meeting.failure, AlertReceived)
     assert meeting.failure.alert is alert

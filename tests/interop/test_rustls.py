@@ -29,7 +29,7 @@ from handclasp.crypto.groups import POST_QUANTUM
 from handclasp.crypto.signatures import KeyKind
 from handclasp.crypto.suites import DEFAULT_SUITES, SUITES
 from handclasp.trace import Direction
-from interop.identities import NAME, OTHER_NAME, Identities, Identity
+from interop.identities import NAME, Identities, Identity, wrong_one
 from interop.programs import (
     DEADLINE,
     HOST,
@@ -203,7 +203,7 @@ def test_client_echoes_a_mebibyte(version: TLSVersion, identities: Identities) -
 def test_client_refuses(
     version: TLSVersion, wrong: str, alert: Alert, heard: str, identities: Identities, strangers: Identities
 ) -> None:
-    shown = {"name": identities.of(name=OTHER_NAME), "CA": strangers.of(), "time": identities.expired}[wrong]
+    shown = wrong_one(wrong, identities, strangers)
     with refused(heard), serving(only(server_context(shown), version)) as port:
         with pytest.raises(CertificateError) as caught:
             connect(port, ClientConfig(trust=identities.trust))
@@ -314,7 +314,7 @@ def test_server_refuses_a_client_without_a_certificate(version: TLSVersion, iden
 def test_server_is_refused(
     version: TLSVersion, wrong: str, alert: Alert, heard: str, identities: Identities, strangers: Identities
 ) -> None:
-    shown = {"name": identities.of(name=OTHER_NAME), "CA": strangers.of(), "time": identities.expired}[wrong]
+    shown = wrong_one(wrong, identities, strangers)
     context = only(client_context(identities), version)
     with (
         Host() as host,
