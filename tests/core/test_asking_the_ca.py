@@ -85,6 +85,9 @@ def test_a_revoked_staple_refuses(version: TLSVersion) -> None:
     assert caught.value.code == "revoked"
     assert caught.value.alert is Alert.CERTIFICATE_REVOKED
     assert not client.established
+    whole = (*credential.chain, ca.certificate)
+    assert (caught.value.peer_chain, caught.value.verified_chain) == (credential.chain, whole)
+    assert (client.info.peer_certificates, client.info.verified_chain) == (credential.chain, whole)
 
 
 @versions
