@@ -20,6 +20,7 @@ from pathlib import Path
 
 from conformance.data import keep, measured
 from fuzz.oracles import MOST_BYTES, within_bounds
+from fuzz.reframe import reframed
 from fuzz.targets import TARGETS, Target
 
 TITLE = "Fuzzing"
@@ -51,8 +52,12 @@ def mutations(target: Target, chance: random.Random) -> Iterator[bytes]:
     pool = [data[:MOST_BYTES] for source in (target.own, target.public) for data in source()]
     while True:
         data = bytearray(chance.choice(pool))
-        for _ in range(1 << chance.randrange(5)):
-            _spoil(data, pool, chance)
+        if target.readable and chance.randrange(2):
+            for _ in range(1 << chance.randrange(3)):
+                data[1:] = reframed(bytes(data[1:]), lambda part: _spoil(part, pool, chance), chance)
+        else:
+            for _ in range(1 << chance.randrange(5)):
+                _spoil(data, pool, chance)
         yield bytes(data[:MOST_BYTES])
 
 

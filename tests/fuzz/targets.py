@@ -58,6 +58,8 @@ class Target:
     """Inputs of our own making."""
     public: Seeds = tuple
     """Inputs of the public corpora, where they are present."""
+    readable: bool = False
+    """Whether inputs are streams in the clear, whose messages can be found behind the first byte."""
     held: int = MOST_HELD
     """Most memory that an input may take beside its own length, in bytes."""
 
@@ -317,12 +319,14 @@ TARGETS = {
             clear_client,
             lambda: clear_tapes("client"),
             _behind(b"\0", _CLIENT_SEEDS, _rustls("client", "unbuffered")),
+            readable=True,
         ),
         Target(
             "server stream without keys",
             clear_server,
             lambda: clear_tapes("server"),
             _behind(b"\0", _SERVER_SEEDS, _rustls("server", "unbuffered")),
+            readable=True,
         ),
         Target("calls", calls, _draws, held=10_000_000),  # the calls themselves send much
     )
