@@ -232,7 +232,7 @@ Deed = Callable[[Any], None]
 
 
 def _say(outbound: Any, message: bytes) -> None:
-    outbound._handshake += message
+    outbound.unsealed += message
     outbound.flush()
 
 

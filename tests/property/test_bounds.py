@@ -147,6 +147,32 @@ def test_early_data_that_is_allowed(beyond: int) -> None:
     assert arrived == (0 if beyond else 14_336)
 
 
+@pytest.mark.limit("MAX_WISHES")
+def test_wishes_that_wait() -> None:
+    """A store that has to be asked from outside is asked for a first ticket; sixteen more wait for its answer."""
+    stage = Stage(mirrored=True)
+    scene = stage.joined({"tickets": Asking(), "ticket_count": 0}, {"sessions": ClientSessions()})
+    scene.victim.send_tickets(1)
+    assert scene.victim.waiting_for[0] == "KeepSession"
+    waiting = 0
+    with pytest.raises(ConfigError, match="16 wishes wait"):
+        while waiting < 100:
+            scene.victim.send_tickets(1)
+            waiting += 1
+    assert waiting == 16
+
+
+class Asking:
+    """Ticket keys that are somewhere else."""
+
+    blocking = True
+
+    def seal(self, *_: object) -> bytes:
+        raise NotImplementedError
+
+    open = seal
+
+
 @pytest.mark.limit("MAX_END_NAME")
 @beyond_too
 def test_names_of_ends(beyond: int) -> None:

@@ -212,7 +212,7 @@ def _cast(
             if message[0] == boundary.message:
                 self._count = getattr(self, "_count", 0) + 1
                 if self._count == boundary.number and same_record:
-                    outbound._handshake += extra
+                    outbound.unsealed += extra
                 elif self._count == boundary.number:
                     outbound.flush()
                     outbound._seal(type_, extra)
