@@ -25,7 +25,9 @@ from handclasp import (
     Subject,
     TicketKeys,
     TLSVersion,
+    cached,
     danger,
+    private,
 )
 from handclasp.handshake.script import CheckRevocation
 from handclasp.lab.ca import CertificateAuthority
@@ -136,6 +138,37 @@ def test_asking_the_ca_is_a_question_to_whoever_drives(ca: CertificateAuthority,
         with pytest.raises(CertificateError):
             pair.client.answer(asked.question, refused.value)
         assert pair.client.error is refused.value
+
+
+@versions
+def test_a_verifier_that_looks_at_revocation_is_heard(version: TLSVersion) -> None:
+    """`webpki & revocation`: what it found is told, beside what the configuration's own policy does not know."""
+    ca = CertificateAuthority("asking CA")
+    credential = ca.issue(NAME)
+    listed = ca.trust & Revocation("staple", crls=[ca.crl()])
+    stapled = credential.with_staple(ca.ocsp_response(credential.leaf))
+    server = ServerConfig(credentials=[credential])
+    words = {Evidence.CRL: "revocation list", Evidence.STAPLE: "stapled", Evidence.NONE: "nothing is known", None: ""}
+    for trust, own, ours, known in (
+        (listed, "staple", credential, Evidence.CRL),
+        (listed, "off", credential, Evidence.CRL),
+        (listed, "staple", stapled, Evidence.STAPLE),
+        (listed & ca.trust, "off", credential, Evidence.CRL),
+        (private(ca.certificate) & listed, "off", credential, Evidence.CRL),
+        (cached(listed), "off", credential, Evidence.CRL),
+        (ca.trust & Revocation("staple"), "off", credential, Evidence.NONE),
+        (ca.trust, "off", credential, None),
+    ):
+        client = ClientConfig(trust=trust, revocation=own, versions=[version])
+        pair = handshake(ClientConnection(client, NAME), ServerConnection(server.replace(credentials=[ours])))
+        assert pair.client.info.revocation is known
+        assert words[known] in pair.client.info.why(Subject.REVOCATION)
+    ca.revoke(credential.leaf)
+    revoked = ca.trust & Revocation("staple", crls=[ca.crl()])
+    client = ClientConfig(trust=revoked, revocation="off", versions=[version])
+    with pytest.raises(CertificateError) as caught:
+        handshake(ClientConnection(client, NAME), ServerConnection(server))
+    assert caught.value.code == "revoked"
 
 
 def test_an_answer_that_is_none_refuses(ca: CertificateAuthority) -> None:

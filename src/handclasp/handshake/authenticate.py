@@ -11,6 +11,7 @@ from ..errors import CallbackError, CertificateError
 from ..identity.certificates import Certificate, parse_chain
 from ..identity.credentials import Credential, CredentialRequest
 from ..identity.names import PeerName
+from ..identity.revocation.finding import Evidence
 from ..identity.revocation.policy import Mode, Revocation
 from ..identity.trust import PresentedChain, Role, Verifier, check_leaf
 from ..rules import require
@@ -46,9 +47,13 @@ async def identify_server(
 async def _identify(peer: Peer, presented: PresentedChain, verifier: Verifier, revocation: Revocation) -> Identity:
     verdict = await peer.ask(VerifyPeer(verifier, presented))
     peer.note(Subject.PEER, verdict, verdict.why)
+    known, why = verdict.revocation, verdict.why
     if revocation.mode is not Mode.OFF:
         checked = await peer.ask(CheckRevocation(revocation, presented, verdict))
-        peer.note(Subject.REVOCATION, checked.evidence, checked.why)
+        if known is None or checked.evidence is not Evidence.NONE:
+            known, why = checked.evidence, checked.why
+    if known is not None:
+        peer.note(Subject.REVOCATION, known, why)
     return Identity(verdict)
 
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol, TypeGuard, TypeVar
 from ..errors import CallbackError, CertificateError
 from ..rules import printable
 from .presented import PresentedChain, VerifiedPeer
+from .revocation.finding import Evidence
 
 
 class Verifier(Protocol):
@@ -36,6 +37,7 @@ class Check(Protocol):
 
     def check(self, presented: PresentedChain, verified: VerifiedPeer) -> object:
         """Raise CertificateError to refuse. Return None, or a value with a line `why`, or an awaitable of either.
+        Its `evidence`, where it has one, tells what spoke for the leaf not being revoked.
 
         `blocking` and `fingerprint` mean what they mean for a verifier.
         """
@@ -108,9 +110,11 @@ class Both(Policy):
 
     def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         def go_on(first: VerifiedPeer) -> VerifiedPeer | Awaitable[VerifiedPeer]:
-            return then(
-                _asked(self.second, presented), lambda second: replace(first, why=f"{first.why}; and {second.why}")
-            )
+            def joined(second: VerifiedPeer) -> VerifiedPeer:
+                why = f"{first.why}; and {second.why}"
+                return replace(first, why=why, revocation=first.revocation or second.revocation)
+
+            return then(_asked(self.second, presented), joined)
 
         return then(_asked(self.first, presented), go_on)
 
@@ -142,7 +146,9 @@ class WithCheck(Policy):
                 why = getattr(answer, "why", None)
                 if not isinstance(why, str) or isinstance(answer, VerifiedPeer):
                     raise CallbackError(f"the check returned {type(answer).__name__}, not None or its reason")
-                return replace(verified, why=f"{verified.why}; {why}")
+                evidence = getattr(answer, "evidence", None)
+                known = evidence if isinstance(evidence, Evidence) else verified.revocation
+                return replace(verified, why=f"{verified.why}; {why}", revocation=known)
 
             return attempt(lambda: then(self.further.check(presented, verified), passed), refused, CertificateError)
 

@@ -9,6 +9,7 @@ from enum import Enum
 from ..limits import Limits
 from .certificates import Certificate
 from .names import PeerName
+from .revocation.finding import Evidence
 
 
 class Role(Enum):
@@ -61,3 +62,5 @@ class VerifiedPeer:
     """Leaf to trust anchor, as verified; the leaf is the presented one."""
     why: str
     """The reason in one line."""
+    revocation: Evidence | None = None
+    """What spoke for the leaf not being revoked, where the verifier looks at that; see `Revocation`."""
