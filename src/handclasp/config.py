@@ -94,6 +94,8 @@ class Config:
     """Look like TLS 1.2 to boxes on the way (RFC 8446 §D.4)."""
     entropy: Entropy = field(default_factory=SystemEntropy)
     clock: Clock = system_clock
+    usable_versions: tuple[TLSVersion, ...] = field(init=False, repr=False, compare=False)
+    """Those of `versions` that one of `cipher_suites` belongs to: to offer another could only fail later."""
 
     def __post_init__(self) -> None:
         for name in ("alpn", "versions", "cipher_suites", "groups", "signature_schemes"):
@@ -101,7 +103,10 @@ class Config:
         _check_protocols(self.alpn)
         _check_codes("versions", self.versions, SUPPORTED_VERSIONS)
         _check_codes("cipher_suites", self.cipher_suites, SUITES if self.danger.rsa_key_transport else SAFE_SUITES)
-        if not self.usable_versions:
+        with_suites = {SUITES[suite].version for suite in self.cipher_suites}
+        usable = tuple(version for version in self.versions if version in with_suites)
+        object.__setattr__(self, "usable_versions", usable)
+        if not usable:
             raise ConfigError("none of cipher_suites belongs to one of versions")
         _check_codes("groups", self.groups, GROUPS)
         _check_codes("signature_schemes", self.signature_schemes, SUPPORTED_SCHEMES)
@@ -115,12 +120,6 @@ class Config:
             raise ConfigError(
                 f"record_size_limit must be 64 to {MAX_PLAINTEXT + 1} bytes, not {self.record_size_limit}"
             )
-
-    @property
-    def usable_versions(self) -> tuple[TLSVersion, ...]:
-        """Those of `versions` that one of `cipher_suites` belongs to: to offer another could only fail later."""
-        with_suites = {SUITES[suite].version for suite in self.cipher_suites}
-        return tuple(version for version in self.versions if version in with_suites)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked again."""

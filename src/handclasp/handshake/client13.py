@@ -349,7 +349,7 @@ def check_solicited(
     unasked: Collection[ExtensionType] = (),
 ) -> None:
     """RFC 8446 §4.2: a server answers what was offered, in the message where it belongs; `unasked` may come anyway."""
-    offered = offer.solicited
+    offered = offer.solicited if block.order else ()
     for type_ in block.order:
         if type_ not in offered and type_ not in unasked:
             rules.fail(rules.EXTENSION_UNSOLICITED, str(type_))

@@ -106,7 +106,7 @@ def asked_name(hello: ClientHello) -> str | None:
         return None
     require(len(names) == 1 and names[0].name_type is NameType.HOST_NAME, rules.SERVER_NAME_MALFORMED)
     host = names[0].host_name
-    require(all(0x20 < byte < 0x7F for byte in host), rules.SERVER_NAME_MALFORMED)
+    require(b" " not in host and host.decode("latin-1").isprintable() and host.isascii(), rules.SERVER_NAME_MALFORMED)
     try:
         return peer_name(host).text
     except ConfigError:

@@ -6,6 +6,7 @@ import importlib
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from ..errors import ConfigError
@@ -38,6 +39,15 @@ def peer_name(text: str | bytes) -> PeerName:
             text = text.decode("ascii")
         except UnicodeDecodeError:
             raise _refused(text, "not ASCII: bytes hold a name's A-labels") from None
+    return _ascii_name(text) if text.isascii() else _classified(text)
+
+
+@lru_cache(256)  # the same names come again and again, and to look at one takes 2 µs
+def _ascii_name(text: str) -> PeerName:
+    return _classified(text)
+
+
+def _classified(text: str) -> PeerName:
     if address := _address(text):
         return PeerName(address, "ip")
     name = text if text.isascii() else _a_labels(text)

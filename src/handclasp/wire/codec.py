@@ -280,6 +280,7 @@ class Extensions(Codec[B]):
         cls, least, may_be_absent = self.cls, self.least, self.may_be_absent
         readers = {type_: (name, part.read) for type_, (name, part) in self.by_type.items()}
         make: Callable[..., B] = cls
+        types = {type_.value: type_ for type_ in ExtensionType}
 
         def read(data: bytes, at: int, end: int) -> tuple[B, int]:
             if at == end and may_be_absent:
@@ -299,7 +300,7 @@ class Extensions(Codec[B]):
                 after = at + length
                 if after > end:
                     raise PeerFault(SHORT)
-                type_ = ExtensionType.of(number)
+                type_ = types.get(number) or ExtensionType.of(number)
                 if type_ in seen:
                     raise PeerFault(EXTENSION_DUPLICATE, str(type_))
                 seen[type_] = None
