@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint unit interop load docs fuzz exhaustive mutation matrix bench bench-quick clean
+.PHONY: demo test lint unit interop load docs fuzz exhaustive mutation matrix bogo bench bench-quick clean
 
 demo: $(VENV)/.core
 	$(BIN)/handclasp demo
@@ -62,6 +62,11 @@ mutation: $(VENV)/.test
 
 matrix: $(VENV)/.test
 	cd tests && ../$(BIN)/python -m conformance.matrix
+	$(MAKE) docs
+
+# BoringSSL's protocol tests, with the runner that HANDCLASP_BOGO_RUNNER names: it is no part of this project.
+bogo: $(VENV)/.test
+	cd tests && ../$(BIN)/python -m conformance.bogo.measure
 	$(MAKE) docs
 
 # How fast, beside the other TLS libraries there are for Python; half an hour, or a minute.

@@ -26,6 +26,7 @@ from .events import Asked, Closed, ConnectionInfo, Data, EarlyDataReceived, Hand
 from .fetching import Fetch, fetch
 from .handshake.notices import EarlyDataRejected, KeysExpired, SessionDeclined, TicketReceived
 from .identity.certificates import Certificate
+from .identity.compression import ZLIB, CertificateCompressor
 from .identity.credentials import Credential, CredentialRequest, CredentialSource, Signer
 from .identity.names import PeerName
 from .identity.policies import fetch_issuers, pin, private, tofu, webpki
@@ -46,15 +47,18 @@ from .sessions.external import ExternalPsk
 from .sessions.replay import ReplayGuard
 from .sessions.tickets import TicketKeys
 from .trace import Subject
-from .wire.names import CipherSuite, MaxFragmentLength, NamedGroup, SignatureScheme, TLSVersion
+from .wire.names import CertificateCompression, CipherSuite, MaxFragmentLength, NamedGroup, SignatureScheme, TLSVersion
 
 __all__ = [
+    "ZLIB",
     "Alert",
     "AlertReceived",
     "AnswerCache",
     "Asked",
     "CallbackError",
     "Certificate",
+    "CertificateCompression",
+    "CertificateCompressor",
     "CertificateError",
     "Check",
     "Checked",

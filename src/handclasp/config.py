@@ -12,10 +12,12 @@ from typing import Any, Self, TypeVar
 from .channel.outbound import Padding
 from .codes import Code
 from .crypto.entropy import Entropy, SystemEntropy
-from .crypto.groups import GROUPS, POST_QUANTUM
+from .crypto.groups import DEFAULT_GROUPS, GROUPS, POST_QUANTUM
+from .crypto.signatures import CERTIFICATE_ONLY
 from .crypto.signatures import SUPPORTED as SUPPORTED_SCHEMES
 from .crypto.suites import DEFAULT_SUITES, SAFE_SUITES, SUITES
 from .errors import ConfigError
+from .identity.compression import CertificateCompressor
 from .identity.credentials import Credential, CredentialChooser, CredentialSource
 from .identity.revocation.policy import Revocation
 from .identity.trust import TrustStore, Verifier
@@ -68,12 +70,17 @@ class Config:
     """Application protocols, such as "h2". Empty: none is negotiated."""
     versions: Sequence[TLSVersion] = SUPPORTED_VERSIONS
     cipher_suites: Sequence[CipherSuite] = DEFAULT_SUITES
-    groups: Sequence[NamedGroup] = GROUPS
-    """Key-agreement groups; post-quantum hybrids first."""
+    groups: Sequence[NamedGroup] = DEFAULT_GROUPS
+    """Key-agreement groups; post-quantum hybrids first. ML-KEM alone, such as MLKEM1024, has to be listed."""
     signature_schemes: Sequence[SignatureScheme] = SUPPORTED_SCHEMES
     """What the peer may prove its certificate with, and what we prove ours with."""
+    certificate_compression: Sequence[CertificateCompressor] = ()
+    """How certificates may be compressed on the way, in TLS 1.3 (RFC 8879): `handclasp.ZLIB`, or others like it. Worth
+    it for long chains and large keys."""
     record_size_limit: int | None = None
     """Most content, padding and type the peer may put in one record, in bytes (RFC 8449): 64 to 16385."""
+    most_content: int = MAX_PLAINTEXT
+    """Most content that we put in one record, in bytes: 64 to 16384. A record can be read once all of it is there."""
     padding: Padding | None = None
     """How much padding to hide in each record; None for none."""
     keylog: KeyLog | None = None
@@ -90,6 +97,8 @@ class Config:
     """The same as a number of bytes of data, 16,384 at least. None: what the limit on records lets through, 2^37."""
     danger: Dangers = NO_DANGERS
     """What `handclasp.danger` has switched off; only its functions set it."""
+    grease: bool = True
+    """Say reserved values beside the real ones, so that peers keep ignoring what they do not know (RFC 8701)."""
     middlebox_compatibility: bool = True
     """Look like TLS 1.2 to boxes on the way (RFC 8446 §D.4)."""
     entropy: Entropy = field(default_factory=SystemEntropy)
@@ -98,7 +107,8 @@ class Config:
     """Those of `versions` that one of `cipher_suites` belongs to: to offer another could only fail later."""
 
     def __post_init__(self) -> None:
-        for name in ("alpn", "versions", "cipher_suites", "groups", "signature_schemes"):
+        listed = ("alpn", "versions", "cipher_suites", "groups", "signature_schemes", "certificate_compression")
+        for name in listed:
             object.__setattr__(self, name, _listed(name, getattr(self, name)))
         _check_protocols(self.alpn)
         _check_codes("versions", self.versions, SUPPORTED_VERSIONS)
@@ -110,12 +120,16 @@ class Config:
             raise ConfigError("none of cipher_suites belongs to one of versions")
         _check_codes("groups", self.groups, GROUPS)
         _check_codes("signature_schemes", self.signature_schemes, SUPPORTED_SCHEMES)
+        if not all(isinstance(known, CertificateCompressor) for known in self.certificate_compression):
+            raise ConfigError("certificate_compression takes compressors", remedy="handclasp.ZLIB is one")
         for name in ("session_lifetime", "key_lifetime"):
             lifetime = getattr(self, name)
             if lifetime is not None and lifetime <= timedelta(0):
                 raise ConfigError(f"{name} must be positive")
         if self.key_bytes is not None and self.key_bytes < MAX_PLAINTEXT:
             raise ConfigError(f"key_bytes must be at least {MAX_PLAINTEXT}, a full record, not {self.key_bytes}")
+        if not 64 <= self.most_content <= MAX_PLAINTEXT:
+            raise ConfigError(f"most_content must be 64 to {MAX_PLAINTEXT} bytes, not {self.most_content}")
         if self.record_size_limit is not None and not 64 <= self.record_size_limit <= MAX_PLAINTEXT + 1:
             raise ConfigError(
                 f"record_size_limit must be 64 to {MAX_PLAINTEXT + 1} bytes, not {self.record_size_limit}"
@@ -135,11 +149,17 @@ class ClientConfig(Config):
     revocation: Revocation | str = field(default_factory=Revocation)
     """Whether the CA still stands by the server's certificates: a `Revocation`, or just its mode: "off", "staple" (what
     is stapled has to be good), "soft" and "hard" (the CA is asked)."""
+    reverify: bool = False
+    """Ask `trust`, and `revocation`, again when a session goes on, with the chain that was verified at its full
+    handshake; a no refuses the connection. Without it, only the chain's dates are looked at (RFC 8446 §4.6.1)."""
     credentials: Sequence[Credential] | CredentialChooser = ()
     """What to show a server that asks for a certificate: the first that fits, one from a CA it names before others.
 
     Or a function that is asked then: see `CredentialChooser`.
     """
+    must_authenticate: bool = False
+    """Refuse a server that asks for a certificate when none of `credentials` fits. Without it the server is told that
+    there is none, and decides (RFC 8446 §4.4.2)."""
     key_shares: Sequence[NamedGroup] | None = None
     """Groups to send a key share for at once. None: the first group, and the first plain curve beside a hybrid."""
     max_fragment_length: MaxFragmentLength | None = None
@@ -148,10 +168,11 @@ class ClientConfig(Config):
     """Where sessions are kept for short handshakes, a `ClientSessions`; None: every handshake is a full one."""
     psks: Sequence[ExternalPsk] = ()
     """Keys that the server and we know beforehand (TLS 1.3); a server that knows none shows its certificate."""
+    ask_for_timestamps: bool = False
+    """Ask the server for signed certificate timestamps (RFC 6962 §3.3). They go to `trust`, which judges by them or
+    not, as `presented.timestamps`; those inside of certificates are there without asking."""
     send_server_name: bool = True
     """Tell the server which name we want (SNI). The name is checked either way."""
-    grease: bool = True
-    """Offer reserved values, so that servers keep ignoring what they do not know (RFC 8701)."""
 
     def __post_init__(self) -> None:
         super(ClientConfig, self).__post_init__()
@@ -208,6 +229,8 @@ class ClientAuth:
     """Refuse clients that have none."""
     revocation: Revocation | str = field(default_factory=lambda: Revocation("off"))
     """The same as a client's, for clients; off unless said otherwise: few clients staple, and none of them has to."""
+    reverify: bool = False
+    """Ask `verify`, and `revocation`, again when a client's session goes on, with the chain it showed at first."""
     authorities: Sequence[bytes] = ()
     """Names of the CAs we accept, DER, as a hint for the client."""
     unverified: UnverifiedClients | str = UnverifiedClients.REFUSE
@@ -314,8 +337,10 @@ class ServerConfig(Config):
                 code="must-staple",
                 remedy="credential.with_staple(handclasp.OCSPStapler(credential))",
             )
-        usable = {scheme for credential in listed for scheme in credential.schemes}
-        if listed and not usable & set(self.signature_schemes):
+        older = TLSVersion.TLS_1_2 in self.versions
+        usable = {scheme for c in listed for scheme in (c.schemes12 if older else c.schemes)}
+        ours = (*self.signature_schemes, *CERTIFICATE_ONLY) if older else self.signature_schemes
+        if listed and not usable.intersection(ours):
             raise ConfigError("no credential can sign with any of signature_schemes")
 
     @property

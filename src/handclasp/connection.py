@@ -64,6 +64,8 @@ from .wire.records import ChangeCipherSpec
 
 T = TypeVar("T")
 
+_NO_ERRORS = (Alert.CLOSE_NOTIFY, Alert.USER_CANCELED, Alert.NO_RENEGOTIATION)
+
 
 class Connection:
     """What both roles have in common. Use `ClientConnection` or `ServerConnection`."""
@@ -102,7 +104,7 @@ class Connection:
         lives = [key_life(config.clock, config.key_lifetime, config.key_bytes) for _ in range(2)]
         self._inbound = Inbound(config.limits, trace, lives[0])
         padding = guarded("padding", config.padding)
-        self._outbound = Outbound(config.limits, padding, trace, first_record_version, lives[1])
+        self._outbound = Outbound(config.limits, padding, trace, first_record_version, lives[1], config.most_content)
         self._peer = self.peer_class(self._inbound, self._outbound, guarded("keylog", config.keylog), trace)
         self._after = after
         self._script: Script[Any] = start(self._peer)
@@ -191,6 +193,19 @@ class Connection:
         with _Turn(self):
             if not self._outbound.closed and self._error is None:
                 self._guard(self._take_leave)
+
+    def abort(self, alert: Alert) -> None:
+        """End the connection at once with a fatal alert, such as access_denied for a client that may not come in.
+
+        Nothing is sent or received any more, but for the alert itself: see `data_to_send` (RFC 8446 §6.2). Raises
+        ConfigError for the alerts that are no errors.
+        """
+        if alert in _NO_ERRORS:
+            raise ConfigError(f"{alert} is no error: close() ends a connection in peace")
+        with _Turn(self):
+            if self._error is None:
+                error = ConnectionClosed(f"ended on this side with the alert {alert}", code="aborted", alert=alert)
+                self._poison(error)
 
     def update_keys(self, *, request_peer: bool = False) -> None:
         """Change our sending keys (KeyUpdate, RFC 8446 §4.6.3), and ask the peer to change its own."""
@@ -389,6 +404,10 @@ class Connection:
             self._close_received = True
             self._events.append(Closed(clean=True))
         else:
+            settled = Subject.VERSION in self._peer.notes  # before, an older server's warning may mean what it says
+            require(
+                not settled or level is AlertLevel.FATAL or alert is Alert.CLOSE_NOTIFY, rules.ALERT_WARNING, str(alert)
+            )
             raise from_alert(alert)
 
     def _tolerates(self, alert: Alert) -> bool:

@@ -111,6 +111,7 @@ BUFFER_FULL = Rule("RFC 8446 §6.2", Alert.INTERNAL_ERROR, "more data came than 
 # --- alerts (RFC 8446 §6) --------------------------------------------------------------------------------------------
 
 ALERT_MALFORMED = Rule("RFC 8446 §6", Alert.DECODE_ERROR, "an alert is not exactly two bytes")
+ALERT_WARNING = Rule("RFC 8446 §6.2", Alert.DECODE_ERROR, "an alert that is an error in TLS 1.3 calls itself a warning")
 ALERT_LEVEL = Rule("RFC 8446 §6", Alert.ILLEGAL_PARAMETER, "an alert has a level that is neither warning nor fatal")
 
 # --- the presentation language (RFC 8446 §3) -------------------------------------------------------------------------
@@ -118,7 +119,10 @@ ALERT_LEVEL = Rule("RFC 8446 §6", Alert.ILLEGAL_PARAMETER, "an alert has a leve
 SHORT = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "a field ends before its declared length")
 TRAILING = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "bytes are left over after the last field")
 VECTOR_BOUNDS = Rule("RFC 8446 §3.4", Alert.DECODE_ERROR, "a vector's length is outside of its bounds")
-EXTENSION_DUPLICATE = Rule("RFC 8446 §4.2", Alert.DECODE_ERROR, "an extension appears twice in one block")
+EXTENSION_DUPLICATE = Rule("RFC 8446 §4.2", Alert.ILLEGAL_PARAMETER, "an extension appears twice in one block")
+EXTENSION_UNKNOWN_DUPLICATE = Rule(
+    "RFC 8446 §4.2", Alert.DECODE_ERROR, "an extension that we do not know appears twice in one block"
+)
 EXTENSION_MISPLACED = Rule(
     "RFC 8446 §4.2", Alert.ILLEGAL_PARAMETER, "an extension appears in a message it is not specified for"
 )
@@ -153,6 +157,27 @@ NO_COMMON_GROUP = Rule(
     "the client and we have no key-agreement group in common",
     Kind.NEGOTIATION,
     "enable one group on both sides; X25519 and secp256r1 are the common ones",
+)
+COMPRESSION_DUPLICATE = Rule("RFC 8879 §3", Alert.ILLEGAL_PARAMETER, "compress_certificate names an algorithm twice")
+COMPRESSION_NOT_OFFERED = Rule(
+    "RFC 8879 §4", Alert.ILLEGAL_PARAMETER, "a certificate is compressed with an algorithm that was not offered"
+)
+CERTIFICATE_COMPRESSION = Rule(
+    "RFC 8879 §4", Alert.BAD_CERTIFICATE, "a compressed certificate is not what it declares to be", Kind.CERTIFICATE
+)
+NO_MATCHING_ISSUER = Rule(
+    "RFC 8446 §4.2.4",
+    Alert.HANDSHAKE_FAILURE,
+    "the peer names none of the CAs that our credentials wait for",
+    Kind.NEGOTIATION,
+    "add a credential that is for everybody: one without for_named_issuers",
+)
+NO_FITTING_CREDENTIAL = Rule(
+    "RFC 8446 §4.4.2",
+    Alert.HANDSHAKE_FAILURE,
+    "the server asks for a certificate, and none of our credentials fits what it accepts",
+    Kind.NEGOTIATION,
+    "add a credential that fits, or leave must_authenticate off and see whether the server goes on",
 )
 NO_COMMON_SIGNATURE_SCHEME = Rule(
     "RFC 8446 §4.4.2.2",
@@ -213,6 +238,11 @@ RECORD_SIZE_LIMIT_LARGE = Rule("RFC 8449 §4", Alert.ILLEGAL_PARAMETER, "the ser
 MAX_FRAGMENT_LENGTH_CODE = Rule(
     "RFC 6066 §4", Alert.ILLEGAL_PARAMETER, "max_fragment_length holds a code that is not registered"
 )
+SECOND_HELLO_PSKS = Rule(
+    "RFC 8446 §4.1.2",
+    Alert.MISSING_EXTENSION,
+    "the second ClientHello lacks the pre-shared keys of the first, which are good for the suite we chose",
+)
 SECOND_HELLO_CHANGED = Rule(
     "RFC 8446 §4.1.2", Alert.ILLEGAL_PARAMETER, "the second ClientHello differs in more than the retry asked for"
 )
@@ -248,7 +278,8 @@ SERVER_SESSION_ID = Rule("RFC 8446 §4.1.3", Alert.ILLEGAL_PARAMETER, "the sessi
 SERVER_CIPHER_SUITE = Rule(
     "RFC 8446 §4.1.3", Alert.ILLEGAL_PARAMETER, "the server selected a cipher suite that was not offered"
 )
-SERVER_COMPRESSION = Rule("RFC 8446 §4.1.3", Alert.ILLEGAL_PARAMETER, "the server selected a compression method")
+SERVER_COMPRESSION = Rule("RFC 5246 §7.4.1.3", Alert.ILLEGAL_PARAMETER, "the server selected a compression method")
+SERVER_LEGACY_COMPRESSION = Rule("RFC 8446 §4.1.3", Alert.DECODE_ERROR, "legacy_compression_method is not 0 in TLS 1.3")
 SERVER_KEY_SHARE_MISSING = Rule("RFC 8446 §9.2", Alert.MISSING_EXTENSION, "the ServerHello lacks key_share")
 SERVER_GROUP = Rule(
     "RFC 8446 §4.2.8", Alert.ILLEGAL_PARAMETER, "the server's key share is for a group we sent no share for"

@@ -58,6 +58,8 @@ class Subject(Enum):
     PEER = "peer"
     REVOCATION = "revocation"
     STAPLE = "staple"
+    COMPRESSION = "compression"
+    """How our certificate was compressed for the way."""
 
 
 @dataclass(frozen=True, slots=True)

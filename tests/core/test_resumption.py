@@ -214,9 +214,12 @@ def test_more_tickets_when_it_suits(machines: Machines) -> None:
 
 
 @pytest.mark.attack(32, "PSK binders")
-def test_a_second_hello_may_do_without_the_session(machines: Machines) -> None:
-    """It may drop its keys (RFC 8446 §4.1.2); the handshake is then a full one."""
+@pytest.mark.parametrize("useful", [True, False], ids=["a key that fits", "a key of another hash"])
+def test_a_second_hello_may_drop_keys_that_are_of_no_use(machines: Machines, useful: bool) -> None:
+    """With the suite the server chose, that is (RFC 8446 §4.1.2); the handshake is then a full one."""
     machines.meet()
+    suite = CipherSuite.TLS_AES_128_GCM_SHA256 if useful else CipherSuite.TLS_AES_256_GCM_SHA384
+    assert machines.client.cipher_suites[0] is CipherSuite.TLS_AES_128_GCM_SHA256
 
     def forget(encoded: bytes) -> list[bytes]:
         hello = ClientHello.parse(encoded[4:])
@@ -226,7 +229,12 @@ def test_a_second_hello_may_do_without_the_session(machines: Machines) -> None:
         return [replace(hello, extensions=replace(hello.extensions, pre_shared_key=None, order=order)).encode()]
 
     forgetful = misbehaving(ClientConnection, {HandshakeType.CLIENT_HELLO: forget})(machines.client, "localhost")
-    server = ServerConnection(machines.server.replace(groups=[NamedGroup.SECP384R1]))
+    server = ServerConnection(machines.server.replace(groups=[NamedGroup.SECP384R1], cipher_suites=[suite]))
+    if useful:
+        with pytest.raises(HandshakeError) as refused:
+            handshake(forgetful, server)
+        assert refused.value.code == "second-hello-psks"
+        return
     pair = handshake(forgetful, server)
     assert pair.client.established
     assert server.established

@@ -116,8 +116,8 @@ def test_a_key_that_is_not_what_it_is_said_to_be(keys: dict[KeyKind, PrivateKey]
 
 
 def test_signing_with_a_key_of_another_kind_is_refused(keys: dict[KeyKind, PrivateKey]) -> None:
-    with pytest.raises(ValueError, match="needs a key of kind EC P-256, not EC P-384"):
-        sign(keys[KeyKind.P384], SignatureScheme.ECDSA_SECP256R1_SHA256, DATA)
+    with pytest.raises(ValueError, match="needs a key of kind EC P-256, not RSA"):
+        sign(keys[KeyKind.RSA], SignatureScheme.ECDSA_SECP256R1_SHA256, DATA)
     odd = ec.generate_private_key(ec.SECP256K1())
     with pytest.raises(ValueError, match="not another"):
         sign(odd, SignatureScheme.ECDSA_SECP256R1_SHA256, DATA)

@@ -71,6 +71,7 @@ from handclasp.wire.messages import (
     CertificateRequest,
     CertificateVerify,
     ClientHello,
+    CompressedCertificate,
     EncryptedExtensions,
     EndOfEarlyData,
     Finished,
@@ -93,6 +94,7 @@ from handclasp.wire.messages12 import (
     ServerKeyExchange,
 )
 from handclasp.wire.names import (
+    CertificateCompression,
     CertificateStatusType,
     CipherSuite,
     ClientCertificateType,
@@ -222,6 +224,7 @@ STAND_INS: dict[type[Arrival], dict[str, Arrival]] = {
     },
     CertificateVerify: {"CertificateVerify": CertificateVerify(SignatureScheme.ECDSA_SECP256R1_SHA256, b"?")},
     Finished: {"Finished": Finished(bytes(32))},
+    CompressedCertificate: {"CompressedCertificate": CompressedCertificate(CertificateCompression.ZLIB, 4, b"?")},
     NewSessionTicket: {"NewSessionTicket": NewSessionTicket(1, 0, b"", b"?", NewSessionTicketExtensions())},
     EndOfEarlyData: {"EndOfEarlyData": EndOfEarlyData()},
     KeyUpdate: {

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from handclasp import (
+    ZLIB,
+    CertificateCompression,
     CertificateError,
     CipherSuite,
     ClientAuth,
@@ -62,6 +64,7 @@ from handclasp.wire.messages import (
     CertificateRequest,
     CertificateVerify,
     ClientHello,
+    CompressedCertificate,
     EncryptedExtensions,
     Finished,
     HelloRetryRequest,
@@ -175,6 +178,7 @@ breaks("RECORD_ONLY_PADDING", both_ways=True)(lambda stage: protected(stage, 0, 
 breaks("RECORD_UNPROTECTED", both_ways=True)(lambda stage: raw(stage, record(C.ALERT, b"\x02\x28")))
 breaks("CCS_MISPLACED", both_ways=True)(lambda stage: raw(stage, record(C.CHANGE_CIPHER_SPEC, b"\1")))
 breaks("ALERT_MALFORMED", both_ways=True)(lambda stage: protected(stage, C.ALERT, b"\1"))
+breaks("ALERT_WARNING", both_ways=True)(lambda stage: protected(stage, C.ALERT, b"\1\x28"))
 breaks("ALERT_LEVEL", both_ways=True)(lambda stage: protected(stage, C.ALERT, b"\3\0"))
 breaks("EARLY_APPLICATION_DATA", both_ways=True)(lambda stage: fresh(stage, record(C.APPLICATION_DATA, b"?")))
 
@@ -277,6 +281,10 @@ breaks("TRAILING")(lambda stage: hello(stage, lambda sent: [framed(H.CLIENT_HELL
 breaks("VECTOR_BOUNDS")(
     lambda stage: hello(stage, lambda sent: [framed(H.CLIENT_HELLO, sent[4:38] + b"\x21" + bytes(33) + sent[71:])])
 )
+unknown_extension = append_extension(ClientHello, 0x7777, b"")
+breaks("EXTENSION_UNKNOWN_DUPLICATE")(
+    lambda stage: hello(stage, lambda sent: unknown_extension(unknown_extension(sent)[0]))
+)
 breaks("EXTENSION_DUPLICATE")(
     lambda stage: hello(stage, append_extension(ClientHello, ExtensionType.SUPPORTED_VERSIONS, b"\2\3\4"))
 )
@@ -306,6 +314,15 @@ breaks("NO_COMMON_SIGNATURE_SCHEME")(
     lambda stage: stage.play(stage.client(signature_schemes=[SignatureScheme.ED25519]), stage.server())
 )
 breaks("NO_APPLICATION_PROTOCOL")(lambda stage: stage.play(stage.client(alpn=["h2"]), stage.server(alpn=["http/1.1"])))
+breaks("NO_MATCHING_ISSUER")(
+    lambda stage: stage.play(stage.client(), stage.server(credentials=[credential().for_named_issuers()]))
+)
+breaks("NO_FITTING_CREDENTIAL")(
+    lambda stage: stage.play(
+        stage.client(credentials=[credential().for_named_issuers()], must_authenticate=True),
+        stage.server(client_auth=ClientAuth(verify=authority().trust)),
+    )
+)
 breaks("UNRECOGNIZED_NAME")(
     lambda stage: stage.play(stage.client(name="other.test"), stage.server(unknown_names=UnknownNames.REFUSE))
 )
@@ -367,6 +384,16 @@ breaks("SECOND_HELLO_CHANGED")(
 )
 breaks("SECOND_HELLO_KEY_SHARE")(lambda stage: second_hello(stage, block(ClientHello, key_share=())))
 breaks("SECOND_HELLO_COOKIE")(lambda stage: second_hello(stage, block(ClientHello, cookie=bytes(32))))
+
+
+@breaks("SECOND_HELLO_PSKS")
+def _(stage: Stage) -> Fall:
+    ours, theirs = known(stage)
+    dropped = on(2, block(ClientHello, pre_shared_key=None))
+    client = stage.client({H.CLIENT_HELLO: dropped}, grease=False, **{**ours, **RETRIED})
+    return stage.play(client, stage.server(**{**theirs, "groups": [NamedGroup.X25519]}))
+
+
 breaks("SECOND_HELLO_EARLY_DATA")(lambda stage: second_hello(stage, block(ClientHello, early_data=EMPTY)))
 
 
@@ -483,7 +510,10 @@ breaks("SERVER_SESSION_ID")(lambda stage: answer(stage, fields(ServerHello, lega
 breaks("SERVER_CIPHER_SUITE")(
     lambda stage: answer(stage, fields(ServerHello, cipher_suite=CipherSuite.TLS_AES_128_CCM_8_SHA256))
 )
-breaks("SERVER_COMPRESSION")(lambda stage: answer(stage, fields(ServerHello, legacy_compression_method=1)))
+breaks("SERVER_LEGACY_COMPRESSION")(lambda stage: answer(stage, fields(ServerHello, legacy_compression_method=1)))
+breaks("SERVER_COMPRESSION")(
+    lambda stage: older(stage, {}, {H.SERVER_HELLO: fields(ServerHello, legacy_compression_method=1)})
+)
 breaks("SERVER_KEY_SHARE_MISSING")(lambda stage: answer(stage, block(ServerHello, key_share=None)))
 breaks("SERVER_GROUP")(
     lambda stage: answer(stage, block(ServerHello, key_share=KeyShareEntry(NamedGroup.SECP256R1, bytes(65))))
@@ -588,6 +618,20 @@ breaks("CERTIFICATE_KEY_USAGE")(
         stage.server(credentials=[authority().issue("example.test", key_usage=["key_agreement"])]),
     )
 )
+
+
+def compressed(stage: Stage, **changes: Any) -> Fall:
+    """A compressed certificate of another making."""
+    both: dict[str, Any] = {"certificate_compression": [ZLIB]}
+    rewrites = {H.COMPRESSED_CERTIFICATE: fields(CompressedCertificate, **changes)}
+    return flight(stage, rewrites, client=both, **both)
+
+
+breaks("COMPRESSION_DUPLICATE")(lambda stage: hello_with(stage, compress_certificate=2 * (ZLIB.algorithm,)))
+breaks("COMPRESSION_NOT_OFFERED")(lambda stage: compressed(stage, algorithm=CertificateCompression.BROTLI))
+breaks("CERTIFICATE_COMPRESSION")(lambda stage: compressed(stage, uncompressed_length=12))
+
+
 breaks("CHAIN_TOO_LONG")(lambda stage: certificate(stage, *11 * [credential().leaf.der]))
 
 

@@ -11,6 +11,7 @@ import pytest
 from handclasp.rules import (
     EXTENSION_DUPLICATE,
     EXTENSION_MISPLACED,
+    EXTENSION_UNKNOWN_DUPLICATE,
     SHORT,
     TRAILING,
     VECTOR_BOUNDS,
@@ -124,7 +125,7 @@ BAD: list[tuple[Codec[Any], str, Rule]] = [
     (extensions(Block), "0007" + "00330003001d00", TRAILING),
     (extensions(Block), "0005" + "0033000100", SHORT),
     (extensions(Block), "000c" + "00330002001d" + "00330002001d", EXTENSION_DUPLICATE),
-    (extensions(Block), "0008" + "0a0a0000" + "0a0a0000", EXTENSION_DUPLICATE),
+    (extensions(Block), "0008" + "0a0a0000" + "0a0a0000", EXTENSION_UNKNOWN_DUPLICATE),
     (extensions(Block), "0004" + "00000000", EXTENSION_MISPLACED),
 ]
 

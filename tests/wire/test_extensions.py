@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from handclasp.rules import EXTENSION_DUPLICATE, EXTENSION_MISPLACED, PeerFault
+from handclasp.rules import EXTENSION_MISPLACED, EXTENSION_UNKNOWN_DUPLICATE, PeerFault
 from handclasp.wire.codec import RECOGNISED, Extensions, decode
 from handclasp.wire.extensions import (
     CertificateEntryExtensions,
@@ -37,6 +37,7 @@ TABLE = {
     E.SIGNATURE_ALGORITHMS: "CH CR",
     E.APPLICATION_LAYER_PROTOCOL_NEGOTIATION: "CH EE",
     E.SIGNED_CERTIFICATE_TIMESTAMP: "CH CR CT",
+    E.COMPRESS_CERTIFICATE: "CH CR",  # RFC 8879 §3
     E.PADDING: "CH",
     E.RECORD_SIZE_LIMIT: "CH EE",  # RFC 8449 §4
     E.KEY_SHARE: "CH SH HRR",
@@ -64,6 +65,7 @@ OF_TLS_1_2 = {
     E.SUPPORTED_GROUPS,
     E.EC_POINT_FORMATS,
     E.APPLICATION_LAYER_PROTOCOL_NEGOTIATION,
+    E.SIGNED_CERTIFICATE_TIMESTAMP,  # RFC 6962 §3.3.1
     E.EXTENDED_MASTER_SECRET,
     E.RECORD_SIZE_LIMIT,
     E.SESSION_TICKET,
@@ -99,7 +101,7 @@ def test_what_is_not_recognised_is_kept_and_may_not_be_repeated(type_: E, block:
     assert read.unknown == ((type_, b"?"),)
     with pytest.raises(PeerFault) as caught:
         decode(BLOCKS[block], (2 * len(once)).to_bytes(2) + 2 * once)
-    assert caught.value.rule is EXTENSION_DUPLICATE
+    assert caught.value.rule is EXTENSION_UNKNOWN_DUPLICATE
 
 
 def test_the_same_extension_means_another_thing_in_another_message() -> None:

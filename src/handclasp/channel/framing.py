@@ -185,7 +185,7 @@ class HandshakeBuffer:
         return message
 
     def _most(self, type_: HandshakeType) -> int:
-        if type_ is HandshakeType.CERTIFICATE:
+        if type_ is HandshakeType.CERTIFICATE or type_ is HandshakeType.COMPRESSED_CERTIFICATE:
             return self._limits.certificate_message
         return min(_MOST.get(type_, self._limits.handshake_message), self._limits.handshake_message)
 

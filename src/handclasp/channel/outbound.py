@@ -41,6 +41,7 @@ class Outbound:
         trace: Trace | None,
         first_version: int,
         life: KeyLife | None = None,
+        most_content: int = MAX_PLAINTEXT,
     ) -> None:
         self._limits = limits
         self._life = life
@@ -51,8 +52,8 @@ class Outbound:
         self._records: list[bytes] = []
         self._sealer: Sealer = ClearSealer(first_version)
         self.epoch = Epoch.CLEAR
-        self.most_content = MAX_PLAINTEXT
-        """Most content and padding the peer takes in one record, in bytes."""
+        self.most_content = most_content
+        """Most content and padding that we put in one record, in bytes; the peer may lower it."""
         self.closed = False
         """True once our last alert was sent."""
         self.secret: Keys | None = None

@@ -1,4 +1,4 @@
-"""Key agreement: elliptic curves and their ML-KEM hybrids (RFC 8446 §4.2.8, RFC 7748, RFC 10024)."""
+"""Key agreement: elliptic curves, ML-KEM, and hybrids of both (RFC 8446 §4.2.8, RFC 7748, RFC 10024)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class KeyPair:
 
 def generate(group: NamedGroup) -> KeyPair:
     """A new key pair, to offer in a ClientHello or to answer with on a plain curve."""
-    if group in _HYBRIDS:
-        return _generate_hybrid(group, _HYBRIDS[group])
+    if group in _KEMS:
+        return _generate_kem(group, _KEMS[group])
     return _generate_curve(group)
 
 
@@ -40,18 +40,20 @@ def respond(group: NamedGroup, share: bytes, generate: Callable[[NamedGroup], Ke
 
     Raises PeerFault for a share that is not of the group.
     """
-    if group not in _HYBRIDS:
+    if group not in _KEMS:
         pair = generate(group)
         return pair.public, pair.agree(share)
-    hybrid = _HYBRIDS[group]
-    curve_share, kem_share = hybrid.split(share, hybrid.kem_public_size)
-    pair = generate(hybrid.curve)
-    curve_secret = pair.agree(curve_share)
+    kem = _KEMS[group]
+    curve_share, kem_share = kem.split(share, kem.public_size)
+    curve_public = curve_secret = b""
+    if kem.curve is not None:
+        curve_pair = generate(kem.curve)
+        curve_public, curve_secret = curve_pair.public, curve_pair.agree(curve_share)
     try:
-        kem_secret, ciphertext = hybrid.public_key(kem_share).encapsulate()
+        kem_secret, ciphertext = kem.public_key(kem_share).encapsulate()
     except ValueError:
         raise PeerFault(KEY_SHARE_INVALID, f"{group}: not an ML-KEM key") from None
-    return hybrid.join(pair.public, ciphertext), hybrid.join(curve_secret, kem_secret)
+    return kem.join(curve_public, ciphertext), kem.join(curve_secret, kem_secret)
 
 
 def curve_key_pair(
@@ -127,17 +129,17 @@ def _check_size(group: NamedGroup, share: bytes, size: int) -> None:
         raise PeerFault(KEY_SHARE_INVALID, f"{group}: {len(share)} bytes where {size} belong")
 
 
-# --- hybrids ---------------------------------------------------------------------------------------------------------
+# --- ML-KEM ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Hybrid:
-    """A curve and an ML-KEM beside each other (RFC 10024); which of them comes first differs by group."""
+class _Kem:
+    """ML-KEM by itself (draft-ietf-tls-mlkem) or beside a curve (RFC 10024); which comes first differs by group."""
 
     group: NamedGroup
-    curve: NamedGroup
+    curve: NamedGroup | None
     kem_first: bool
-    kem_public_size: int
+    public_size: int
     ciphertext_size: int
     generate: Callable[[], MLKEMPrivateKey]
     public_key: Callable[[bytes], MLKEMPublicKey]
@@ -146,55 +148,45 @@ class _Hybrid:
         return kem_part + curve_part if self.kem_first else curve_part + kem_part
 
     def split(self, share: bytes, kem_size: int) -> tuple[bytes, bytes]:
-        """(curve part, ML-KEM part)."""
-        _check_size(self.group, share, CURVE_SHARE_SIZE[self.curve] + kem_size)
+        """(curve part, ML-KEM part); the former is empty where there is no curve."""
+        curve_size = 0 if self.curve is None else CURVE_SHARE_SIZE[self.curve]
+        _check_size(self.group, share, curve_size + kem_size)
         if self.kem_first:
             return share[kem_size:], share[:kem_size]
-        return share[:-kem_size], share[-kem_size:]
+        return share[:curve_size], share[curve_size:]
 
 
-_HYBRIDS: Final = {
-    hybrid.group: hybrid
-    for hybrid in (
-        _Hybrid(
-            NamedGroup.X25519_MLKEM768,
-            NamedGroup.X25519,
-            True,
-            1184,
-            1088,
-            mlkem.MLKEM768PrivateKey.generate,
-            mlkem.MLKEM768PublicKey.from_public_bytes,
-        ),
-        _Hybrid(
-            NamedGroup.SECP256R1_MLKEM768,
-            NamedGroup.SECP256R1,
-            False,
-            1184,
-            1088,
-            mlkem.MLKEM768PrivateKey.generate,
-            mlkem.MLKEM768PublicKey.from_public_bytes,
-        ),
-        _Hybrid(
-            NamedGroup.SECP384R1_MLKEM1024,
-            NamedGroup.SECP384R1,
-            False,
-            1568,
-            1568,
-            mlkem.MLKEM1024PrivateKey.generate,
-            mlkem.MLKEM1024PublicKey.from_public_bytes,
-        ),
-    )
-}
+def _kem768(group: NamedGroup, curve: NamedGroup | None, *, kem_first: bool = True) -> _Kem:
+    keys = mlkem.MLKEM768PrivateKey.generate, mlkem.MLKEM768PublicKey.from_public_bytes
+    return _Kem(group, curve, kem_first, 1184, 1088, *keys)
 
 
-def _generate_hybrid(group: NamedGroup, hybrid: _Hybrid) -> KeyPair:
-    curve, kem = _generate_curve(hybrid.curve), hybrid.generate()
+def _kem1024(group: NamedGroup, curve: NamedGroup | None, *, kem_first: bool = True) -> _Kem:
+    keys = mlkem.MLKEM1024PrivateKey.generate, mlkem.MLKEM1024PublicKey.from_public_bytes
+    return _Kem(group, curve, kem_first, 1568, 1568, *keys)
+
+
+_HYBRIDS: Final = (
+    _kem768(NamedGroup.X25519_MLKEM768, NamedGroup.X25519),
+    _kem768(NamedGroup.SECP256R1_MLKEM768, NamedGroup.SECP256R1, kem_first=False),
+    _kem1024(NamedGroup.SECP384R1_MLKEM1024, NamedGroup.SECP384R1, kem_first=False),
+)
+
+_PURE: Final = (_kem768(NamedGroup.MLKEM768, None), _kem1024(NamedGroup.MLKEM1024, None))
+
+_KEMS: Final = {kem.group: kem for kem in (*_HYBRIDS, *_PURE)}
+
+
+def _generate_kem(group: NamedGroup, kem: _Kem) -> KeyPair:
+    curve, key = None if kem.curve is None else _generate_curve(kem.curve), kem.generate()
+    curve_public = b"" if curve is None else curve.public
 
     def agree(share: bytes) -> bytes:
-        curve_share, ciphertext = hybrid.split(share, hybrid.ciphertext_size)
-        return hybrid.join(curve.agree(curve_share), kem.decapsulate(ciphertext))
+        curve_share, ciphertext = kem.split(share, kem.ciphertext_size)
+        curve_secret = b"" if curve is None else curve.agree(curve_share)
+        return kem.join(curve_secret, key.decapsulate(ciphertext))
 
-    return KeyPair(group, hybrid.join(curve.public, kem.public_key().public_bytes_raw()), agree)
+    return KeyPair(group, kem.join(curve_public, key.public_key().public_bytes_raw()), agree)
 
 
 def _kem_available() -> bool:
@@ -205,15 +197,20 @@ def _kem_available() -> bool:
     return True
 
 
-POST_QUANTUM: Final = tuple(_HYBRIDS) if _kem_available() else ()
-"""The hybrids this build of the primitives library can do: all, or none where its OpenSSL is too old."""
+POST_QUANTUM: Final = tuple(_KEMS) if _kem_available() else ()
+"""The groups with ML-KEM that this build of the primitives library can do: all, or none where its OpenSSL is too old.
+"""
 
-GROUPS: Final = (
-    *POST_QUANTUM,
+DEFAULT_GROUPS: Final = (
+    *(hybrid.group for hybrid in _HYBRIDS if POST_QUANTUM),
     NamedGroup.X25519,
     NamedGroup.SECP256R1,
     NamedGroup.SECP384R1,
     NamedGroup.SECP521R1,
     NamedGroup.X448,
 )
-"""Every group we can use, in our order of preference."""
+"""What is used unless the configuration says otherwise, in our order of preference: no ML-KEM without a curve beside
+it, which still holds should ML-KEM not."""
+
+GROUPS: Final = (*DEFAULT_GROUPS, *(pure.group for pure in _PURE if POST_QUANTUM))
+"""Every group we can use."""

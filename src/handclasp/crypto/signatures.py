@@ -110,13 +110,16 @@ def fits(scheme: SignatureScheme, kind: KeyKind, version: TLSVersion = TLSVersio
 
 
 def sign(private_key: PrivateKey, scheme: SignatureScheme, data: bytes) -> bytes:
-    """Sign `data`. Raises ValueError when the key does not fit the scheme or the library refuses."""
+    """Sign `data`. Raises ValueError when the key does not fit the scheme or the library refuses.
+
+    Any curve goes with any ECDSA scheme, as TLS 1.2 has it; which of them TLS 1.3 may use, `schemes_for` says.
+    """
     method = _TLS13.get(scheme) or _TLS12.get(scheme)
     if method is None:
         raise ValueError(f"{scheme} does not sign handshakes")
     family = _private_family(type(private_key))
     kind = _kind(private_key, family, pss=method.kind is KeyKind.RSA_PSS)
-    if kind is not method.kind:
+    if kind is not method.kind and not (kind in CURVE_KINDS and method.kind in CURVE_KINDS):
         raise ValueError(f"{scheme} needs a key of kind {method.kind.value}, not {kind.value if kind else 'another'}")
     try:
         return _sign(private_key, family, method, data)
@@ -165,7 +168,7 @@ def _method(scheme: SignatureScheme, kind: KeyKind, version: TLSVersion) -> _Met
         method = None if scheme in _ML_DSA_ROWS else method or _TLS12.get(scheme)
     if method is None or method.kind is kind:
         return method
-    if version is TLSVersion.TLS_1_2 and method.kind in _CURVE_KINDS and kind in _CURVE_KINDS:
+    if version is TLSVersion.TLS_1_2 and method.kind in CURVE_KINDS and kind in CURVE_KINDS:
         return replace(method, kind=kind)  # RFC 8446 §4.2.3: in TLS 1.2 an ECDSA scheme names a hash, and no curve
     return None
 
@@ -270,7 +273,11 @@ _TLS12: Final[Mapping[SignatureScheme, _Method]] = {
     SignatureScheme.RSA_PKCS1_SHA512: _Method(KeyKind.RSA, hashes.SHA512(), pkcs1=True),
 }
 
-_CURVE_KINDS: Final = frozenset((KeyKind.P256, KeyKind.P384, KeyKind.P521))
+CURVE_KINDS: Final = frozenset((KeyKind.P256, KeyKind.P384, KeyKind.P521))
+"""Keys that sign with ECDSA."""
+
+ECDSA: Final = tuple(scheme for scheme, method in _TLS13.items() if method.kind in CURVE_KINDS)
+"""Schemes of such keys. In TLS 1.3 each is for one curve; in TLS 1.2 they name a hash only (RFC 8446 §4.2.3)."""
 
 SUPPORTED: Final[tuple[SignatureScheme, ...]] = tuple(_TLS13)
 """Every scheme that can sign and verify a TLS 1.3 handshake here, in the order of preference of a default offer."""

@@ -50,8 +50,12 @@ async def after_server(peer: Peer, established: Established) -> NoReturn:
 
 
 async def refuse_renegotiation(peer: Peer, wish: type[HelloRequest] | type[ClientHello]) -> NoReturn:
-    """TLS 1.2 could shake hands again inside a connection; we say no once, and hang up the second time."""
+    """TLS 1.2 could shake hands again inside a connection; we say no once, and hang up the second time.
+
+    Behind our close_notify we cannot say no any more, and hang up at once.
+    """
     await peer.receive(wish)
+    require(not peer.closed, rules.RENEGOTIATION)
     peer.refuse_renegotiation()
     await peer.receive(wish)
     raise PeerFault(rules.RENEGOTIATION)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import rules
-from ..config import ClientAuth, ClientConfig, Config, UnverifiedClients
+from ..config import ClientAuth, ClientConfig, Config, ServerConfig, UnverifiedClients
 from ..crypto import signatures
 from ..errors import CallbackError, CertificateError
 from ..identity.certificates import Certificate, parse_chain
@@ -14,13 +14,13 @@ from ..identity.names import PeerName
 from ..identity.revocation.finding import Evidence
 from ..identity.revocation.policy import Mode, Revocation
 from ..identity.trust import PresentedChain, Role, Verifier, check_leaf
-from ..rules import require
+from ..rules import PeerFault, require
 from ..trace import Subject
 from ..wire.extensions import CertificateStatus, CertificateStatusRequest, Empty
 from ..wire.messages12 import CertificateStatusMessage
 from ..wire.names import CertificateStatusType, SignatureScheme, TLSVersion
 from .negotiate import Answer, choose_client_credential
-from .proofs import Anonymous, Identity, Possession
+from .proofs import Anonymous, Identity, Possession, Proofs
 from .script import CheckRevocation, ChooseCredential, FindStaple, Peer, VerifyPeer
 
 
@@ -33,15 +33,40 @@ def present(peer: Peer, config: Config, ders: Sequence[bytes]) -> Certificate:
 
 
 async def identify_server(
-    peer: Peer, config: ClientConfig, name: PeerName | None, staples: Sequence[bytes], *, proven: bool = True
+    peer: Peer,
+    config: ClientConfig,
+    name: PeerName | None,
+    staples: Sequence[bytes],
+    timestamps: Sequence[bytes] | None = None,
+    *,
+    proven: bool = True,
 ) -> Identity:
-    """Ask about the chain a server has shown. `staples` are OCSP responses, DER, in the chain's order.
+    """Ask about the chain a server has shown. `staples` are OCSP responses, DER, in the chain's order; `timestamps` are
+    those of the leaf.
 
     `proven`: it has proved that it owns the key.
     """
     now = config.clock()
-    presented = PresentedChain(peer.chain, Role.SERVER, name, now, config.limits, tuple(staples), proven)
+    given = tuple(staples), tuple(timestamps or ())
+    presented = PresentedChain(peer.chain, Role.SERVER, name, now, config.limits, *given, proven)
     return await _identify(peer, presented, config.trust, Revocation.of(config.revocation))
+
+
+async def server_again(peer: Peer, config: ClientConfig, name: PeerName | None, proofs: Proofs) -> Proofs:
+    """A session goes on: what is known of the server, which is asked about again where `config.reverify` says so."""
+    possession = proofs[1]
+    if not config.reverify or not isinstance(possession, Possession):
+        return proofs
+    presented = PresentedChain(peer.chain, Role.SERVER, name, config.clock(), config.limits, proven=False, resumed=True)
+    return await _identify(peer, presented, config.trust, Revocation.of(config.revocation)), possession
+
+
+async def client_again(peer: Peer, config: ServerConfig, proofs: Proofs) -> Proofs:
+    """The same for a server, as its `client_auth` says."""
+    auth, possession = config.client_auth, proofs[1]
+    if auth is None or not auth.reverify or not isinstance(possession, Possession):
+        return proofs
+    return await admit(peer, config, auth, possession, resumed=True)
 
 
 async def _identify(peer: Peer, presented: PresentedChain, verifier: Verifier, revocation: Revocation) -> Identity:
@@ -58,10 +83,25 @@ async def _identify(peer: Peer, presented: PresentedChain, verifier: Verifier, r
 
 
 async def admit(
-    peer: Peer, config: Config, auth: ClientAuth, possession: Possession, staples: Sequence[bytes] = ()
+    peer: Peer,
+    config: Config,
+    auth: ClientAuth,
+    possession: Possession,
+    staples: Sequence[bytes] = (),
+    *,
+    resumed: bool = False,
 ) -> tuple[Identity, Possession] | tuple[Anonymous, Anonymous]:
     """Ask about the chain a client has shown; who is not accepted is refused, or nobody, as `auth` says."""
-    presented = PresentedChain(peer.chain, Role.CLIENT, None, config.clock(), config.limits, tuple(staples))
+    presented = PresentedChain(
+        peer.chain,
+        Role.CLIENT,
+        None,
+        config.clock(),
+        config.limits,
+        tuple(staples),
+        proven=not resumed,
+        resumed=resumed,
+    )
     try:
         return await _identify(peer, presented, auth.verify, Revocation.of(auth.revocation)), possession
     except CertificateError as error:
@@ -81,10 +121,12 @@ async def choose_shown(
     if callable(config.credentials):
         chosen = await peer.ask(ChooseCredential(config.credentials, request))
         candidates = () if chosen is None else (chosen,)
-    choice = choose_client_credential(candidates, ours, request.schemes, request.authorities)
+    choice = choose_client_credential(candidates, ours, request)
     if choice is None:
         if chosen is not None:
             raise CallbackError("the credential that was chosen cannot sign with what the server accepts")
+        if config.must_authenticate and candidates:
+            raise PeerFault(rules.NO_FITTING_CREDENTIAL, theirs=request.schemes)
         peer.note(Subject.CLIENT_CREDENTIAL, None, "the server asked for a certificate; none of ours fits")
         return None
     peer.note(Subject.CLIENT_CREDENTIAL, choice.value.credential.leaf, choice.why)

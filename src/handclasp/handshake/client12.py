@@ -34,7 +34,7 @@ from ..wire.messages12 import (
     ServerKeyExchange,
 )
 from ..wire.names import ClientCertificateType, ExtensionType, NamedGroup, SignatureScheme, TLSVersion
-from .authenticate import check_signed, choose_shown, identify_server, present, read_staple
+from .authenticate import check_signed, choose_shown, identify_server, present, read_staple, server_again
 from .client13 import accept_protocol, check_solicited, limit_records
 from .negotiate import KEY_CURVES, Answer, picked, schemes12
 from .offer import Offer
@@ -67,7 +67,8 @@ async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:
         await peer.receive(ServerHelloDone)
     peer.flight_ends()
     proven = possession is not None  # in RSA key transport only the server's Finished proves it
-    identity = await identify_server(peer, config, offer.name, (staple,), proven=proven)
+    timestamps = hello.extensions.signed_certificate_timestamp
+    identity = await identify_server(peer, config, offer.name, (staple,), timestamps, proven=proven)
 
     answer = await show_certificate(peer, offer, request)
     premaster = exchange_keys(peer, offer, leaf, exchange)
@@ -173,8 +174,8 @@ async def resume(peer: Peer, offer: Offer, hello: ServerHello, suite: Suite, hel
     expected = master.server_finished(covered)
     agreement = check_finished(await peer.receive(Finished), expected, covered)
     peer.flight_ends()
+    identity, possession = await server_again(peer, offer.config, offer.name, remembered(peer, session))
     send_change(peer, ours, master.client_finished(transcript.hash()))
-    identity, possession = remembered(peer, session)
     await remember(peer, offer, hello, session, ticket or held.ticket, hint)
     return Established(
         identity=identity,
@@ -300,6 +301,7 @@ _HELLO_EXTENSIONS = frozenset(
         ExtensionType.RECORD_SIZE_LIMIT,
         ExtensionType.RENEGOTIATION_INFO,
         ExtensionType.SESSION_TICKET,
+        ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP,
         ExtensionType.STATUS_REQUEST,
     )
 )

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from .. import rules
 from ..channel.inbound import ChangeCipherSpecs
 from ..channel.schedule import Early, ExporterSecret, Handshake, Main, TrafficSecret
-from ..config import ClientConfig
+from ..config import ClientConfig, Config
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, Suite
 from ..identity.credentials import CredentialRequest
@@ -16,12 +16,18 @@ from ..rules import require
 from ..sessions.session import Session
 from ..trace import Epoch, Subject
 from ..wire.codec import ExtensionBlock
-from ..wire.extensions import CertificateEntryExtensions, CertificateStatus, CertificateStatusRequest, Empty
+from ..wire.extensions import (
+    CertificateEntryExtensions,
+    CertificateRequestExtensions,
+    CertificateStatus,
+    ClientHelloExtensions,
+)
 from ..wire.messages import (
     Certificate,
     CertificateEntry,
     CertificateRequest,
     CertificateVerify,
+    CompressedCertificate,
     EncryptedExtensions,
     EndOfEarlyData,
     Finished,
@@ -29,7 +35,8 @@ from ..wire.messages import (
     ServerHello,
 )
 from ..wire.names import CertificateStatusType, ExtensionType, MaxFragmentLength, TLSVersion
-from .authenticate import check_signed, choose_shown, identify_server, present, read_staple, staple_for
+from .authenticate import check_signed, choose_shown, identify_server, present, read_staple, server_again, staple_for
+from .compression import expanded, receive_certificate, send_certificate
 from .negotiate import Answer, picked
 from .notices import EarlyDataRejected
 from .offer import Offer
@@ -39,11 +46,12 @@ from .proofs import (
     Established,
     Identity,
     Possession,
+    Proofs,
     TicketKeeper,
     check_finished,
     signed_content,
 )
-from .psk import Proofs, Psk, bound, proofs_of
+from .psk import Psk, bound, proofs_of
 from .resume import client_policy, not_resumed, resumable
 from .script import Peer, Sign
 
@@ -141,7 +149,7 @@ def accept_suite(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryReques
     require(
         fitting and hello.cipher_suite in offer.hello.cipher_suites, rules.SERVER_CIPHER_SUITE, str(hello.cipher_suite)
     )
-    require(hello.legacy_compression_method == 0, rules.SERVER_COMPRESSION)
+    require(hello.legacy_compression_method == 0, rules.SERVER_LEGACY_COMPRESSION)
     belonging = _RETRY_EXTENSIONS if isinstance(hello, HelloRetryRequest) else _HELLO_EXTENSIONS
     check_solicited(offer, hello.extensions, belonging, {ExtensionType.COOKIE})
     peer.note(Subject.VERSION, TLSVersion.TLS_1_3, picked(offer.config.usable_versions, TLSVersion.TLS_1_3))
@@ -253,13 +261,17 @@ def limit_records(
 async def authenticate(peer: Peer, offer: Offer, psk: Psk | None) -> tuple[CertificateRequest | None, Proofs]:
     """Who the server is, by a key we share or by its certificate; and whether it asks for ours, RFC 8446 §4.3.2."""
     if psk is not None:
-        return None, proofs_of(peer, psk.source)
+        return None, await server_again(peer, offer.config, offer.name, proofs_of(peer, psk.source))
     request = None
-    message = await peer.receive(CertificateRequest, Certificate)
+    message: CertificateRequest | Certificate | CompressedCertificate
+    if offer.config.certificate_compression:
+        message = await peer.receive(CertificateRequest, Certificate, CompressedCertificate)
+    else:
+        message = await peer.receive(CertificateRequest, Certificate)
     if isinstance(message, CertificateRequest):
         request = message
-        message = await peer.receive(Certificate)
-    return request, await authenticate_server(peer, offer, message)
+        message = await receive_certificate(peer, offer.config)
+    return request, await authenticate_server(peer, offer, expanded(offer.config, message))
 
 
 async def authenticate_server(peer: Peer, offer: Offer, message: Certificate) -> tuple[Identity, Possession]:
@@ -276,7 +288,8 @@ async def authenticate_server(peer: Peer, offer: Offer, message: Certificate) ->
     ours = tuple(config.signature_schemes)
     possession = check_signed(leaf, verify.algorithm, verify.signature, content, ours, TLSVersion.TLS_1_3)
     peer.note(Subject.SIGNATURE_SCHEME, verify.algorithm, f"what the server's {leaf.key_description} key can do")
-    return await identify_server(peer, config, offer.name, staples), possession
+    timestamps = message.certificate_list[0].extensions.signed_certificate_timestamp
+    return await identify_server(peer, config, offer.name, staples, timestamps), possession
 
 
 async def authenticate_client(peer: Peer, offer: Offer, request: CertificateRequest) -> None:
@@ -292,17 +305,25 @@ async def authenticate_client(peer: Peer, offer: Offer, request: CertificateRequ
     if answer is None:
         peer.send(Certificate(b"", ()))
     else:
-        await prove(peer, answer, CLIENT_CONTEXT, request.extensions.status_request)
+        await prove(peer, offer.config, answer, CLIENT_CONTEXT, request.extensions)
 
 
-async def prove(peer: Peer, answer: Answer, context: bytes, asked: CertificateStatusRequest | Empty | None) -> None:
-    """Send a certificate and the proof that we own its key; the same for both roles. `asked` is for a staple."""
-    staple = await staple_for(peer, answer.credential, asked)
+async def prove(
+    peer: Peer,
+    config: Config,
+    answer: Answer,
+    context: bytes,
+    asked: ClientHelloExtensions | CertificateRequestExtensions,
+) -> None:
+    """Send a certificate and the proof that we own its key; the same for both roles. `asked`: what the peer wants."""
+    staple = await staple_for(peer, answer.credential, asked.status_request)
     status = None if staple is None else CertificateStatus(CertificateStatusType.OCSP, staple)
+    timestamps = answer.credential.timestamps if asked.signed_certificate_timestamp is not None else ()
     first, *others = (c.der for c in answer.credential.chain)
-    chain = [CertificateEntry(first, CertificateEntryExtensions(status_request=status))]
+    told = CertificateEntryExtensions(status_request=status, signed_certificate_timestamp=timestamps or None)
+    chain = [CertificateEntry(first, told)]
     chain += [CertificateEntry(der, CertificateEntryExtensions()) for der in others]
-    peer.send(Certificate(b"", tuple(chain)))
+    send_certificate(peer, config, Certificate(b"", tuple(chain)), asked.compress_certificate)
     content = signed_content(context, peer.transcript.hash())
     signature = await peer.ask(Sign(answer.credential, answer.scheme, content))
     peer.send(CertificateVerify(answer.scheme, signature))

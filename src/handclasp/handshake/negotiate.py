@@ -10,10 +10,10 @@ from typing import Generic, TypeVar
 from .. import rules
 from ..config import ServerConfig, UnknownNames
 from ..crypto.groups import CURVE_SHARE_SIZE, POST_QUANTUM
-from ..crypto.signatures import CERTIFICATE_ONLY, KeyKind
+from ..crypto.signatures import CERTIFICATE_ONLY, ECDSA, KeyKind
 from ..crypto.suites import SUITES, KeyExchange, Suite
 from ..errors import ConfigError
-from ..identity.credentials import Credential
+from ..identity.credentials import Credential, CredentialRequest
 from ..identity.names import peer_name
 from ..rules import PeerFault, require
 from ..wire.messages import ClientHello
@@ -121,15 +121,18 @@ class Answer:
     scheme: SignatureScheme
 
 
-def choose_credential(config: ServerConfig, name: str | None, theirs: Sequence[SignatureScheme]) -> Choice[Answer]:
+def choose_credential(config: ServerConfig, name: str | None, hello: ClientHello) -> Choice[Answer]:
     """By name first, then by what the client can verify; in the order of `credentials` and of our schemes."""
-    for credential in chain.from_iterable(_by_name(config, name)):
-        scheme = prefer(_usable(config.signature_schemes, credential), theirs)
+    theirs = hello.extensions.signature_algorithms or ()
+    for credential in chain.from_iterable(_by_name(config, name, hello)):
+        scheme = prefer(_usable(config.signature_schemes, credential, TLSVersion.TLS_1_3), theirs)
         if scheme is not None:
             why = f"its certificate has the name {name}" if name and credential.matches(name) else "the default"
             return Choice(Answer(credential, scheme.value), f"{why}, and the client accepts {scheme.value}")
     ours = [
-        scheme for credential in config.listed_credentials for scheme in _usable(config.signature_schemes, credential)
+        scheme
+        for credential in config.listed_credentials
+        for scheme in _usable(config.signature_schemes, credential, TLSVersion.TLS_1_3)
     ]
     raise PeerFault(rules.NO_COMMON_SIGNATURE_SCHEME, ours=ours, theirs=theirs)
 
@@ -137,22 +140,26 @@ def choose_credential(config: ServerConfig, name: str | None, theirs: Sequence[S
 def choose_client_credential(
     credentials: Sequence[Credential],
     ours: Sequence[SignatureScheme],
-    theirs: Sequence[SignatureScheme],
-    authorities: Sequence[bytes],
+    request: CredentialRequest,
 ) -> Choice[Answer] | None:
     """The first that the server can verify, one from a CA it names before others; None: show an empty list."""
-    wanted = [credential for credential in credentials if credential.issued_under(authorities)]
-    for candidates, why in ((wanted, "issued by a CA the server names"), (credentials, "the first that fits")):
+    wanted = [credential for credential in credentials if credential.issued_under(request.authorities)]
+    others = [credential for credential in credentials if credential.is_for(request.authorities)]
+    for candidates, why in ((wanted, "issued by a CA the server names"), (others, "the first that fits")):
         for credential in candidates:
-            scheme = prefer(_usable(ours, credential), theirs)
+            scheme = prefer(_usable(ours, credential, request.version), request.schemes)
             if scheme is not None:
                 return Choice(Answer(credential, scheme.value), f"{why}; the server accepts {scheme.value}")
     return None
 
 
-def _usable(ours: Sequence[SignatureScheme], credential: Credential) -> tuple[SignatureScheme, ...]:
-    usable = credential.schemes12
-    return tuple(scheme for scheme in ours if scheme in usable)
+def _usable(
+    ours: Sequence[SignatureScheme], credential: Credential, version: TLSVersion
+) -> tuple[SignatureScheme, ...]:
+    """Those of ours that a credential can sign with; in TLS 1.2, ECDSA with the hash of another curve comes last."""
+    usable = credential.schemes12 if version is TLSVersion.TLS_1_2 else credential.schemes
+    own = credential.schemes
+    return tuple(sorted((scheme for scheme in ours if scheme in usable), key=lambda s: s in ECDSA and s not in own))
 
 
 KEY_CURVES = {
@@ -185,7 +192,7 @@ def choose_answer12(config: ServerConfig, name: str | None, hello: ClientHello) 
     theirs = hello.cipher_suites
     ours = [suite for suite in config.cipher_suites if SUITES[suite].version is TLSVersion.TLS_1_2]
     group = _curve12(config, hello)
-    for alike, code in product(_by_name(config, name), ours):
+    for alike, code in product(_by_name(config, name, hello), ours):
         suite = SUITES[code]
         if code not in theirs or (group is None and suite.key_exchange is not KeyExchange.RSA):
             continue
@@ -205,7 +212,7 @@ def _answer12(
     groups = hello.extensions.supported_groups
     if kind in KEY_CURVES and groups is not None and KEY_CURVES[kind] not in groups:
         return None  # in TLS 1.2 supported_groups speaks of certificates too (RFC 8422 §5.1.1)
-    ours = [scheme for scheme in schemes12(config.signature_schemes) if scheme in credential.schemes12]
+    ours = _usable(schemes12(config.signature_schemes), credential, TLSVersion.TLS_1_2)
     scheme = prefer(ours, hello.extensions.signature_algorithms or ())
     if suite.key_exchange is KeyExchange.RSA:
         return Answer12(suite, credential, SignatureScheme.RSA_PKCS1_SHA256, None)
@@ -219,12 +226,14 @@ def _curve12(config: ServerConfig, hello: ClientHello) -> NamedGroup | None:
     return None if choice is None else choice.value
 
 
-def _by_name(config: ServerConfig, name: str | None) -> tuple[list[Credential], ...]:
+def _by_name(config: ServerConfig, name: str | None, hello: ClientHello) -> tuple[list[Credential], ...]:
     """Our credentials: those with just the name asked for, those that cover it with a wildcard, the others.
 
-    Raises PeerFault where others are not to be shown.
+    Raises PeerFault where others are not to be shown, and where all wait for a CA that the client does not name.
     """
-    listed = config.listed_credentials
+    authorities = hello.extensions.certificate_authorities or ()
+    listed = [credential for credential in config.listed_credentials if credential.is_for(authorities)]
+    require(listed or not config.listed_credentials, rules.NO_MATCHING_ISSUER)
     covering = [credential for credential in listed if name is not None and credential.matches(name)]
     if name is not None and not covering and config.unknown_names is UnknownNames.REFUSE:
         raise PeerFault(rules.UNRECOGNIZED_NAME, name)

@@ -18,12 +18,14 @@ from ..sessions.cache import ClientSession
 from ..wire.extensions import EMPTY, CertificateStatusRequest, ClientHelloExtensions, Empty, KeyShareEntry, ServerName
 from ..wire.messages import ClientHello, HelloRetryRequest
 from ..wire.names import (
+    CertificateCompression,
     CertificateStatusType,
     CipherSuite,
     ExtensionType,
     NamedGroup,
     NameType,
     PskKeyExchangeMode,
+    SignatureScheme,
     TLSVersion,
 )
 from .psk import Psk, psks_to_offer, with_psks
@@ -143,6 +145,8 @@ def _extensions(
         signature_algorithms=tuple(config.signature_schemes) + CERTIFICATE_ONLY,
         alpn=tuple(protocol.encode("latin-1") for protocol in config.alpn) or None,
         record_size_limit=config.record_size_limit,
+        signed_certificate_timestamp=EMPTY if config.ask_for_timestamps else None,
+        compress_certificate=_compressions(config) if newest else None,
         key_share=tuple(KeyShareEntry(pair.group, pair.public) for pair in key_pairs) if newest else None,
         supported_versions=tuple(config.usable_versions) if newest else None,
         psk_key_exchange_modes=_modes(config) if newest else None,
@@ -153,6 +157,10 @@ def _extensions(
 
 _OCSP = CertificateStatusRequest(CertificateStatusType.OCSP, b"", b"")
 """Any response of any responder that the CA trusts will do (RFC 6066 §8)."""
+
+
+def _compressions(config: ClientConfig) -> tuple[CertificateCompression, ...] | None:
+    return tuple(known.algorithm for known in config.certificate_compression) or None
 
 
 def _modes(config: ClientConfig) -> tuple[PskKeyExchangeMode, ...]:
@@ -182,7 +190,7 @@ def _greased(
     config: ClientConfig, extensions: ClientHelloExtensions, suites: tuple[CipherSuite, ...]
 ) -> tuple[ClientHelloExtensions, tuple[CipherSuite, ...]]:
     """RFC 8701 §3.1: one reserved value in front of each list, an empty extension first and another before the last."""
-    picks = [GREASE[byte % len(GREASE)] for byte in config.entropy.random(5)]
+    picks = [GREASE[byte % len(GREASE)] for byte in config.entropy.random(6)]
     first, second = ExtensionType.of(picks[0]), ExtensionType.of(picks[1])
     if first == second:
         second = ExtensionType.of(GREASE[(GREASE.index(first) + 1) % len(GREASE)])
@@ -190,6 +198,7 @@ def _greased(
     greased = replace(
         extensions,
         supported_groups=(group, *(extensions.supported_groups or ())),
+        signature_algorithms=_in_front(SignatureScheme.of(picks[5]), extensions.signature_algorithms),
         key_share=_in_front(KeyShareEntry(group, b"\0"), extensions.key_share),
         supported_versions=_in_front(TLSVersion.of(picks[3]), extensions.supported_versions),
         unknown=((first, b""), (second, b"\0")),

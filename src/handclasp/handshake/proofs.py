@@ -51,6 +51,10 @@ class SharedKey:
     identity: bytes
 
 
+Proofs = tuple[Identity, Possession] | tuple[Anonymous, Anonymous] | tuple[SharedKey, SharedKey]
+"""Who the peer is, and how it proved it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """The peer's Finished matched: both sides hold the same keys and saw the same messages."""

@@ -23,7 +23,7 @@ from ..trace import Subject
 from ..wire.extensions import ClientHelloExtensions, OfferedPsks, PskIdentity
 from ..wire.messages import ClientHello
 from ..wire.names import CipherSuite, ExtensionType, PskKeyExchangeMode, TLSVersion
-from .proofs import Anonymous, Identity, Possession, SharedKey
+from .proofs import Proofs, SharedKey
 from .resume import UNKNOWN, against_accepting, decline, recall, remembered
 from .script import FindPsk, Peer
 
@@ -49,9 +49,6 @@ class Psk:
         """Whether this much early data may be sent under it: the session says how much, and with which suite."""
         session = self.session
         return session is not None and len(early_data) <= session.max_early_data and session.suite in suites
-
-
-Proofs = tuple[Identity, Possession] | tuple[Anonymous, Anonymous] | tuple[SharedKey, SharedKey]
 
 
 def proofs_of(peer: Peer, source: Session | ExternalPsk) -> Proofs:
@@ -170,6 +167,24 @@ async def accept_psk(
 ) -> Accepted | None:
     """The first of the client's keys that we know and that fits; its binder has to be right. Raises PeerFault."""
     offered = hello.extensions.pre_shared_key
+    fitting = await find_psk(peer, config, hello, name, suite, protocol)
+    if offered is None or fitting is None:
+        return None
+    index, source = fitting
+    secret, label = (
+        (source.secret, RESUMPTION) if isinstance(source, Session) else (source.secret_for(suite.hash), source.label)
+    )
+    early = Early.start(suite, secret)
+    covered = peer.transcript.hash_without(suite.hash, binders_size(offered))
+    require(same(early.binder(label, covered), offered.binders[index]), rules.PSK_BINDER)
+    return Accepted(index, early, source)
+
+
+async def find_psk(
+    peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None, suite: Suite, protocol: str | None
+) -> tuple[int, Session | ExternalPsk] | None:
+    """The first of the client's keys that we know and that fits, and its place in the client's list."""
+    offered = hello.extensions.pre_shared_key
     if offered is None:
         return None
     now, declined = config.clock(), UNKNOWN
@@ -184,14 +199,7 @@ async def accept_psk(
             if against:
                 declined = against
                 continue
-            secret, label = source.secret, RESUMPTION
-        else:
-            secret, label = source.secret_for(suite.hash), source.label
-        binder = offered.binders[index]
-        early = Early.start(suite, secret)
-        covered = peer.transcript.hash_without(suite.hash, binders_size(offered))
-        require(same(early.binder(label, covered), binder), rules.PSK_BINDER)
-        return Accepted(index, early, source)
+        return index, source
     decline(peer, declined)
     return None
 

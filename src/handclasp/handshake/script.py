@@ -457,7 +457,7 @@ class Peer:
     def limit_records(self, *, sent: int | None = None, received: int | None = None) -> None:
         """Agreed record sizes, in bytes: most content and padding we send; most content, padding and type we take."""
         if sent is not None:
-            self._outbound.most_content = sent
+            self._outbound.most_content = min(sent, self._outbound.most_content)
         if received is not None:
             self._inbound.limit(received)
 

@@ -33,13 +33,13 @@ from ..wire.messages12 import (
     ServerKeyExchange,
 )
 from ..wire.names import CertificateStatusType, CipherSuite, ClientCertificateType, ECCurveType, TLSVersion
-from .authenticate import admit, check_signed, present, staple_for
+from .authenticate import admit, check_signed, client_again, present, staple_for
 from .client12 import agree, receive_change, send_change
 from .negotiate import Answer12, choose_answer12, choose_protocol, schemes12
 from .proofs import Anonymous, Established, Identity, Possession, check_finished
 from .resume import remember12, remembered, server_policy, session_to_accept
 from .script import Decrypt, KeepSession, Peer, Sign
-from .server13 import agreed_sizes
+from .server13 import agreed_sizes, check_compressions
 
 DOWNGRADE_TO_12 = b"DOWNGRD\x01"
 """How our random ends when we could do TLS 1.3 and the client did not offer it (RFC 8446 §4.1.3)."""
@@ -112,6 +112,7 @@ def check_hello(config: ServerConfig, hello: ClientHello) -> None:
     extended = extensions.extended_master_secret is not None
     require(extended or config.danger.plain_master_secret, rules.EXTENDED_MASTER_SECRET)
     require(not extensions.renegotiation_info, rules.RENEGOTIATION_INFO)
+    check_compressions(extensions)
     require(extensions.ec_point_formats is None or 0 in extensions.ec_point_formats, rules.POINT_FORMATS)
     limit, fragment = extensions.record_size_limit, extensions.max_fragment_length
     require(limit is None or limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, str(limit))
@@ -134,7 +135,12 @@ def decide(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | Non
     kept = not ticket and config.sessions is not None
     session_id = config.entropy.random(32) if kept else b""
     settled = protocol.value if protocol else ""
-    return Plan12(config, answer, server_hello(peer, config, hello, answer.suite, settled, ticket, session_id))
+    answering = server_hello(peer, config, hello, answer.suite, settled, ticket, session_id)
+    timestamps = answer.credential.timestamps
+    if timestamps and hello.extensions.signed_certificate_timestamp is not None:  # RFC 6962 §3.3.1
+        extensions = replace(answering.extensions, signed_certificate_timestamp=timestamps, order=())
+        answering = replace(answering, extensions=extensions)
+    return Plan12(config, answer, answering)
 
 
 def announce_staple(plan: Plan12) -> Plan12:
@@ -189,7 +195,7 @@ async def resume(peer: Peer, config: ServerConfig, hello: ClientHello, session: 
     covered = await receive_change(peer, theirs)
     agreement = check_finished(await peer.receive(Finished), master.client_finished(covered), covered)
     peer.flight_ends()
-    identity, possession = remembered(peer, session)
+    identity, possession = await client_again(peer, config, remembered(peer, session))
     return Established(
         identity=identity,
         possession=possession,

@@ -19,6 +19,7 @@ from ..trace import Epoch, Subject
 from ..wire.extensions import (
     EMPTY,
     CertificateRequestExtensions,
+    ClientHelloExtensions,
     EncryptedExtensionsBlock,
     HelloRetryRequestExtensions,
     KeyShareEntry,
@@ -26,7 +27,6 @@ from ..wire.extensions import (
 )
 from ..wire.messages import (
     RETRY_RANDOM,
-    Certificate,
     CertificateRequest,
     CertificateVerify,
     ClientHello,
@@ -37,8 +37,9 @@ from ..wire.messages import (
     ServerHello,
 )
 from ..wire.names import ExtensionType, MaxFragmentLength, NamedGroup, PskKeyExchangeMode, TLSVersion
-from .authenticate import admit, check_signed, present, read_staple
+from .authenticate import admit, check_signed, client_again, present, read_staple
 from .client13 import open_application_keys, open_handshake_keys, prove
+from .compression import receive_certificate
 from .early import accept_early_data, read_early_data, skip_early_data
 from .negotiate import Answer, choose_credential, choose_group, choose_protocol, choose_suite
 from .proofs import (
@@ -46,12 +47,11 @@ from .proofs import (
     SERVER_CONTEXT,
     Anonymous,
     Established,
-    Identity,
-    Possession,
+    Proofs,
     check_finished,
     signed_content,
 )
-from .psk import Accepted, accept_psk, check_psks, choose_mode, proofs_of
+from .psk import Accepted, accept_psk, check_psks, choose_mode, find_psk, proofs_of
 from .resume import resumable, server_policy
 from .script import Peer
 from .tickets import issuer_of
@@ -124,7 +124,7 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
         peer.answers_early = True
         await peer.receive(EndOfEarlyData)
         peer.read_with(theirs, Epoch.HANDSHAKE)
-    identity, possession = await authenticate_client(peer, config) if psk is None else proofs_of(peer, psk.source)
+    identity, possession = await authenticate_client(peer, config, psk)
     covered = transcript.hash()
     agreement = check_finished(await peer.receive(Finished), theirs.finished(covered), covered)
     peer.change_cipher_specs(ChangeCipherSpecs.REFUSE)
@@ -159,10 +159,17 @@ def check_hello(hello: ClientHello) -> None:
     require(len(set(shared)) == len(shared), rules.KEY_SHARE_DUPLICATE)
     listed = set(extensions.supported_groups or ())
     require(listed.issuperset(shared), rules.KEY_SHARE_NOT_OFFERED)
+    check_compressions(extensions)
     check_psks(extensions)
     limit, fragment = extensions.record_size_limit, extensions.max_fragment_length
     require(limit is None or limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, str(limit))
     require(fragment is None or fragment.known, rules.MAX_FRAGMENT_LENGTH_CODE, str(fragment))
+
+
+def check_compressions(extensions: ClientHelloExtensions) -> None:
+    """The list of compress_certificate, in both versions, whether or not we use it. Raises PeerFault."""
+    listed = extensions.compress_certificate or ()
+    require(len(set(listed)) == len(listed), rules.COMPRESSION_DUPLICATE)
 
 
 def decide(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None) -> Plan:
@@ -179,7 +186,7 @@ def decide(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | Non
 def decide_credential(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None) -> Answer:
     """The certificate to show. Raises PeerFault where none fits."""
     require(hello.extensions.signature_algorithms is not None, rules.HELLO_MISSING_SCHEMES)
-    answer = choose_credential(config, name, hello.extensions.signature_algorithms or ())
+    answer = choose_credential(config, name, hello)
     peer.note(Subject.CREDENTIAL, answer.value.credential.leaf, answer.why)
     peer.note(Subject.SIGNATURE_SCHEME, answer.value.scheme, answer.why)
     return answer.value
@@ -200,7 +207,12 @@ async def settle(peer: Peer, plan: Plan, hello: ClientHello, name: str | None) -
     retried = entry is None
     peer.transcript.begin(plan.suite.hash, retry=retried)
     if entry is None:
-        hello, entry = await retry(peer, plan, hello, group.value)
+        first = hello
+        hello, entry = await retry(peer, plan, first, group.value)
+        if mode is not None and hello.extensions.pre_shared_key is None:
+            # a client may only drop keys that are of no use with the suite we chose
+            useful = await find_psk(peer, config, first, name, plan.suite, plan.protocol)
+            require(useful is None, rules.SECOND_HELLO_PSKS)
     psk = None
     if mode is PskKeyExchangeMode.PSK_DHE_KE:
         psk = await accept_psk(peer, config, hello, name, plan.suite, plan.protocol)
@@ -325,7 +337,7 @@ async def show_certificate(peer: Peer, config: ServerConfig, hello: ClientHello,
     """Ask for the client's, where we want one; show ours."""
     if config.client_auth is not None:
         peer.send(certificate_request(config))
-    await prove(peer, answer, SERVER_CONTEXT, hello.extensions.status_request)
+    await prove(peer, config, answer, SERVER_CONTEXT, hello.extensions)
 
 
 def certificate_request(config: ServerConfig) -> CertificateRequest:
@@ -337,19 +349,20 @@ def certificate_request(config: ServerConfig) -> CertificateRequest:
         b"",
         CertificateRequestExtensions(
             status_request=EMPTY if stapled else None,
+            compress_certificate=tuple(known.algorithm for known in config.certificate_compression) or None,
             signature_algorithms=tuple(config.signature_schemes) + CERTIFICATE_ONLY,
             certificate_authorities=authorities or None,
         ),
     )
 
 
-async def authenticate_client(
-    peer: Peer, config: ServerConfig
-) -> tuple[Identity, Possession] | tuple[Anonymous, Anonymous]:
+async def authenticate_client(peer: Peer, config: ServerConfig, psk: Accepted | None) -> Proofs:
     """Who is it, and does it own the key? RFC 8446 §4.4.2 and §4.4.3; nobody in particular where we did not ask."""
+    if psk is not None:
+        return await client_again(peer, config, proofs_of(peer, psk.source))
     if config.client_auth is None:
         return Anonymous(), Anonymous()
-    message = await peer.receive(Certificate)
+    message = await receive_certificate(peer, config)
     require(message.certificate_request_context == b"", rules.CERTIFICATE_CONTEXT)
     solicited = (
         {ExtensionType.STATUS_REQUEST} if Revocation.of(config.client_auth.revocation).asks_for_staples else set()

@@ -6,14 +6,16 @@ from datetime import timedelta
 from types import NoneType
 
 from .. import rules
+from ..codes import GREASE
 from ..config import ServerConfig
 from ..limits import MAX_TICKET, MAX_TICKET_LIFETIME
 from ..rules import require
 from ..sessions.cache import ClientSession
 from ..sessions.session import Resumable, Session
+from ..wire.codec import RawExtension
 from ..wire.extensions import NewSessionTicketExtensions
 from ..wire.messages import ClientHello, NewSessionTicket
-from ..wire.names import PskKeyExchangeMode
+from ..wire.names import ExtensionType, PskKeyExchangeMode
 from .early import most_early_data
 from .notices import TicketReceived
 from .proofs import TicketIssuer, TicketKeeper
@@ -43,8 +45,15 @@ async def send_tickets(peer: Peer, issuer: TicketIssuer, number: int) -> None:
         ticket = await _seal(peer, config, resumable.session(nonce, now, expires, age_add, most))
         if not ticket:
             return
-        extensions = NewSessionTicketExtensions(early_data=most or None)
+        extensions = NewSessionTicketExtensions(early_data=most or None, unknown=_reserved(config))
         peer.send(NewSessionTicket(lifetime, age_add, nonce, ticket, extensions))
+
+
+def _reserved(config: ServerConfig) -> tuple[RawExtension, ...]:
+    """An extension that nobody knows, so that clients keep passing over such ones (RFC 8701 §4)."""
+    if not config.grease:
+        return ()
+    return ((ExtensionType(GREASE[config.entropy.random(1)[0] % len(GREASE)]), b""),)
 
 
 async def _seal(peer: Peer, config: ServerConfig, session: Session) -> bytes | None:

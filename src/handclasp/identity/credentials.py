@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 import cryptography.x509 as pyca
 
 from ..crypto.keys import DER, Unreadable, decode_pkcs12, decode_private, encode_public
-from ..crypto.signatures import CERTIFICATE_ONLY, KeyKind, PrivateKey, PublicKey, sign
+from ..crypto.signatures import CERTIFICATE_ONLY, CURVE_KINDS, ECDSA, KeyKind, PrivateKey, PublicKey, sign
 from ..crypto.transport import decrypt_premaster
 from ..errors import ConfigError
 from ..rules import printable
@@ -58,6 +58,10 @@ class Credential:
     signer: Signer = field(repr=False)
     staples: StapleSource | None = field(default=None, repr=False, compare=False)
     """Where the OCSP response for the leaf comes from; None: none is stapled."""
+    timestamps: tuple[bytes, ...] = field(default=(), repr=False)
+    """Signed certificate timestamps of the leaf, for peers that ask for them."""
+    named_issuers_only: bool = False
+    """Whether this one is for peers alone that name a CA which issued it: see `for_named_issuers`."""
 
     def __post_init__(self) -> None:
         _check_chain(self.chain)
@@ -126,6 +130,23 @@ class Credential:
             raise ConfigError("a staple source has a method staple()", remedy="see handclasp.OCSPStapler")
         return replace(self, staples=source)
 
+    def with_timestamps(self, timestamps: Sequence[bytes]) -> Credential:
+        """The same with signed certificate timestamps of its leaf, each as a log gives it out (RFC 6962 §3.2).
+
+        Raises ConfigError for none, and for what cannot be one.
+        """
+        listed = tuple(bytes(timestamp) for timestamp in timestamps)
+        if not listed or not all(listed) or sum(2 + len(timestamp) for timestamp in listed) > 0xFFFF:
+            raise ConfigError("timestamps are byte strings, together shorter than 64 KiB")
+        return replace(self, timestamps=listed)
+
+    def for_named_issuers(self) -> Credential:
+        """The same, for peers alone that say in certificate_authorities that they know a CA which issued it.
+
+        So a certificate of a CA that few peers know can stand before one that all of them do (RFC 8446 §4.2.4).
+        """
+        return replace(self, named_issuers_only=True)
+
     @property
     def leaf(self) -> Certificate:
         return self.chain[0]
@@ -137,8 +158,10 @@ class Credential:
 
     @property
     def schemes12(self) -> tuple[SignatureScheme, ...]:
-        """The same with what TLS 1.2 adds: PKCS#1 signatures of RSA keys."""
-        return self.schemes + (CERTIFICATE_ONLY if self.leaf.key_kind is KeyKind.RSA else ())
+        """The same with what TLS 1.2 adds: PKCS#1 signatures of RSA keys, and any hash with any curve."""
+        kind = self.leaf.key_kind
+        more = CERTIFICATE_ONLY if kind is KeyKind.RSA else ECDSA if kind in CURVE_KINDS else ()
+        return self.schemes + tuple(scheme for scheme in more if scheme not in self.schemes)
 
     def matches(self, name: str) -> bool:
         """True when the leaf covers this host name or IP address (RFC 9525 §6.3); False for text that is neither."""
@@ -157,6 +180,10 @@ class Credential:
             )
         decrypted: bytes | Awaitable[bytes] = decrypt(encrypted)
         return decrypted
+
+    def is_for(self, authorities: Iterable[bytes]) -> bool:
+        """Whether it may be shown to a peer that names these CAs, or none."""
+        return not self.named_issuers_only or self.issued_under(authorities)
 
     def issued_under(self, authorities: Iterable[bytes]) -> bool:
         """True when a CA on this list of distinguished names (DER, RFC 8446 §4.2.4) issued one of the chain."""

@@ -40,8 +40,13 @@ class PresentedChain:
     """How much work the chain may cost."""
     staples: tuple[bytes, ...] = field(default=(), repr=False)
     """OCSP responses that came with the certificates, DER, in their order; empty for one without, or none at all."""
+    timestamps: tuple[bytes, ...] = field(default=(), repr=False)
+    """Signed certificate timestamps that came beside the leaf, each as TLS carries it (RFC 6962 §3.3)."""
     proven: bool = True
-    """The peer has proved that it owns the leaf's key; False where the proof comes last (RSA key transport)."""
+    """The peer has proved that it owns the leaf's key; False where the proof comes last (RSA key transport, and
+    sessions that go on)."""
+    resumed: bool = False
+    """A session goes on: this is the chain as it was verified at its full handshake, and nothing came stapled to it."""
 
     def __post_init__(self) -> None:
         if not self.chain:

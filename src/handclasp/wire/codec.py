@@ -20,7 +20,15 @@ from struct import unpack_from
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from ..codes import Code
-from ..rules import EXTENSION_DUPLICATE, EXTENSION_MISPLACED, SHORT, TRAILING, VECTOR_BOUNDS, PeerFault
+from ..rules import (
+    EXTENSION_DUPLICATE,
+    EXTENSION_MISPLACED,
+    EXTENSION_UNKNOWN_DUPLICATE,
+    SHORT,
+    TRAILING,
+    VECTOR_BOUNDS,
+    PeerFault,
+)
 from .names import ExtensionType
 
 T = TypeVar("T")
@@ -302,7 +310,8 @@ class Extensions(Codec[B]):
                     raise PeerFault(SHORT)
                 type_ = types.get(number) or ExtensionType.of(number)
                 if type_ in seen:
-                    raise PeerFault(EXTENSION_DUPLICATE, str(type_))
+                    known = type_ in RECOGNISED
+                    raise PeerFault(EXTENSION_DUPLICATE if known else EXTENSION_UNKNOWN_DUPLICATE, str(type_))
                 seen[type_] = None
                 declared = readers.get(type_)
                 if declared is not None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from .codec import ExtensionBlock, RawExtension, code, extension, opaque, remainder, struct, uint, vector
 from .names import (
+    CertificateCompression,
     CertificateStatusType,
     ExtensionType,
     MaxFragmentLength,
@@ -91,6 +92,8 @@ SCHEMES = vector(code(SignatureScheme), 2, U16 - 1)
 GROUPS = vector(code(NamedGroup), 2, U16)
 PROTOCOLS = vector(opaque(1, 255), 2, U16)
 AUTHORITIES = vector(opaque(1, U16), 3, U16)
+TIMESTAMPS = vector(opaque(1, U16), 1, U16)
+COMPRESSIONS = vector(code(CertificateCompression), 2, 254)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,9 @@ class ClientHelloExtensions(ExtensionBlock):
     ] = None
     signed_certificate_timestamp: Annotated[
         Empty | None, extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, struct(Empty))
+    ] = None
+    compress_certificate: Annotated[
+        tuple[CertificateCompression, ...] | None, extension(ExtensionType.COMPRESS_CERTIFICATE, COMPRESSIONS)
     ] = None
     padding: Annotated[bytes | None, extension(ExtensionType.PADDING, remainder(0, U16))] = None
     encrypt_then_mac: Annotated[Empty | None, extension(ExtensionType.ENCRYPT_THEN_MAC, struct(Empty))] = None
@@ -174,6 +180,9 @@ class ServerHelloExtensions(ExtensionBlock):
     alpn: Annotated[
         tuple[bytes, ...] | None, extension(ExtensionType.APPLICATION_LAYER_PROTOCOL_NEGOTIATION, PROTOCOLS)
     ] = None
+    signed_certificate_timestamp: Annotated[
+        tuple[bytes, ...] | None, extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, TIMESTAMPS)
+    ] = None
     extended_master_secret: Annotated[Empty | None, extension(ExtensionType.EXTENDED_MASTER_SECRET, struct(Empty))] = (
         None
     )
@@ -230,6 +239,9 @@ class CertificateRequestExtensions(ExtensionBlock):
     certificate_authorities: Annotated[
         tuple[bytes, ...] | None, extension(ExtensionType.CERTIFICATE_AUTHORITIES, AUTHORITIES)
     ] = None
+    compress_certificate: Annotated[
+        tuple[CertificateCompression, ...] | None, extension(ExtensionType.COMPRESS_CERTIFICATE, COMPRESSIONS)
+    ] = None
     oid_filters: Annotated[
         tuple[OidFilter, ...] | None, extension(ExtensionType.OID_FILTERS, vector(struct(OidFilter), 0, U16))
     ] = None
@@ -248,7 +260,7 @@ class CertificateEntryExtensions(ExtensionBlock):
         CertificateStatus | None, extension(ExtensionType.STATUS_REQUEST, struct(CertificateStatus))
     ] = None
     signed_certificate_timestamp: Annotated[
-        bytes | None, extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, remainder(0, U16))
+        tuple[bytes, ...] | None, extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, TIMESTAMPS)
     ] = None
     unknown: tuple[RawExtension, ...] = ()
     order: tuple[ExtensionType, ...] = ()

@@ -19,7 +19,7 @@ from .extensions import (
     NewSessionTicketExtensions,
     ServerHelloExtensions,
 )
-from .names import CipherSuite, HandshakeType, KeyUpdateRequest, SignatureScheme, TLSVersion
+from .names import CertificateCompression, CipherSuite, HandshakeType, KeyUpdateRequest, SignatureScheme, TLSVersion
 
 HEADER_SIZE = 4
 """Type and length in front of every handshake message, in bytes."""
@@ -152,6 +152,16 @@ class Certificate(HandshakeMessage):
     certificate_list: Annotated[tuple[CertificateEntry, ...], vector(struct(CertificateEntry), 0, U24)]
 
 
+@message(HandshakeType.COMPRESSED_CERTIFICATE)
+@dataclass(frozen=True, slots=True)
+class CompressedCertificate(HandshakeMessage):
+    """RFC 8879 §4: a Certificate in a shorter form."""
+
+    algorithm: Annotated[CertificateCompression, code(CertificateCompression)]
+    uncompressed_length: Annotated[int, uint(3)]
+    compressed_certificate_message: Annotated[bytes, opaque(1, U24)]
+
+
 @message(HandshakeType.CERTIFICATE_VERIFY, most=MAX_SMALL_MESSAGE)
 @dataclass(frozen=True, slots=True)
 class CertificateVerify(HandshakeMessage):
@@ -202,6 +212,7 @@ MESSAGES: tuple[type[HandshakeMessage], ...] = (
     EncryptedExtensions,
     CertificateRequest,
     Certificate,
+    CompressedCertificate,
     CertificateVerify,
     Finished,
     NewSessionTicket,

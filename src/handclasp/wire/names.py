@@ -213,6 +213,18 @@ class KeyUpdateRequest(Code, size=1):
         return self.name.lower()
 
 
+class CertificateCompression(Code, size=2):
+    """RFC 8879 §7.3."""
+
+    ZLIB = 1
+    BROTLI = 2
+    ZSTD = 3
+
+    @property
+    def label(self) -> str:
+        return self.name.lower() if self.known else self.name
+
+
 class CertificateStatusType(Code, size=1):
     """RFC 6066 §8."""
 

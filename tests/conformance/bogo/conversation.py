@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import socket
-from collections import deque
-from contextlib import suppress
 from pathlib import Path
 
-from handclasp import (
-    ClientConnection,
-    Closed,
-    ConfigError,
-    Data,
-    EarlyDataReceived,
-    EarlyDataRejected,
-    HandshakeComplete,
-    ServerConnection,
-    TicketReceived,
-    TLSVersion,
-    TruncatedError,
-)
+from handclasp import Alert, ClientConnection, ConfigError, ServerConnection, TLSVersion
 from handclasp.identity.certificates import certificates_from
 from handclasp.sessions.cache import ClientSession
+from handclasp.wire.codec import encode
+from handclasp.wire.extensions import TIMESTAMPS
 
 from .configuration import Chooser, Memory, Trusting, client_config, server_config
-from .options import Options
+from .options import Options, Unmet, equal
+from .pipe import Pipe, drain, inverted
+from .witness import Witness
 
 INITIAL_WRITE = b"hello"
 
 PLACE = "bogo.test"
 """The name that sessions are kept under where the test gives none."""
-
-
-class Unmet(Exception):
-    """Something was not as the test expects it."""
 
 
 class Conversation:
@@ -48,7 +34,8 @@ class Conversation:
         self._offered: ClientSession | None = None
         self._early = b""
         self._chooser: object = None
-        self._verifier: object = None
+        self._verifier: Trusting | None = None
+        self._witness = Witness()
         make = server_config if options.server else client_config
         make(options, memory, self._log)  # whether it can be done has to be known before anything is connected
 
@@ -57,17 +44,17 @@ class Conversation:
         with sock:
             pipe = None
             try:
-                pipe = Pipe(sock, self._connection(), "-async" in self._options)
+                pipe = Pipe(sock, self._connection(), "-async" in self._options, self._declined)
                 self._talk(pipe)
             finally:
                 if pipe is not None:
                     pipe.flush()
-                _drain(sock)
+                drain(sock)
 
     def _connection(self) -> ClientConnection | ServerConnection:
         options, memory = self._options, self._memory
         if options.server:
-            serving = server_config(options, memory, self._log)
+            serving = server_config(options, memory, self._log, self._witness)
             self._chooser = serving.choose
             return ServerConnection(serving)
         name = (options.text("-host-name") or PLACE.encode()).decode()
@@ -79,9 +66,15 @@ class Conversation:
         if self._index and "-enable-early-data" in options and "-shim-writes-first" in options and held is not None:
             early = self._initial_write(options)[: held.session.max_early_data]
         self._early = early
-        config = client_config(options, memory, self._log)
-        self._verifier = config.trust
+        config = client_config(options, memory, self._log, self._witness)
+        if isinstance(config.trust, Trusting):
+            self._verifier = config.trust
         return ClientConnection(config, name, early_data=early)
+
+    def _declined(self) -> None:
+        """Early data was: what the test says of the second try holds from now on."""
+        if self._verifier is not None:
+            self._verifier.options = self._retry
 
     def _log(self, line: str) -> None:
         label, _, secret = line.split()
@@ -96,7 +89,8 @@ class Conversation:
     def _talk(self, pipe: Pipe) -> None:
         options = self._options
         self._export_early(pipe)
-        pipe.handshake()
+        unfinished = "-read-with-unfinished-write" in options
+        pipe.handshake(unfinished=unfinished and bool(self._early))
         rejected = pipe.early_data_rejected
         if rejected:
             if "-expect-reject-early-data" not in options:
@@ -114,9 +108,24 @@ class Conversation:
         chooser, verifier = self._chooser, self._verifier
         if isinstance(chooser, Chooser) and chooser.hello is not None and "-expect-advertised-alpn" in options:
             listed = b"".join(bytes([len(name)]) + name for name in chooser.hello.extensions.alpn or ())
-            _equal("offered protocols", listed, options.text("-expect-advertised-alpn"))
-        if isinstance(verifier, Trusting) and verifier.staples and "-expect-ocsp-response" in options:
-            _equal("staple", verifier.staples[0], options.decoded("-expect-ocsp-response"))
+            equal("offered protocols", listed, options.text("-expect-advertised-alpn"))
+        if "-expect-ticket-age-skew" in options and self._index:
+            equal("skew", self._skew(), options.number("-expect-ticket-age-skew"))
+        self._witness.check(options, chooser.hello if isinstance(chooser, Chooser) else None)
+        if verifier is not None and verifier.timestamps and "-expect-signed-cert-timestamps" in options:
+            listed = encode(TIMESTAMPS, verifier.timestamps)
+            equal("timestamps", listed, options.decoded("-expect-signed-cert-timestamps"))
+        if verifier is not None and verifier.staples and "-expect-ocsp-response" in options:
+            equal("staple", verifier.staples[0], options.decoded("-expect-ocsp-response"))
+
+    def _skew(self) -> int | None:
+        """By how many seconds the client's session is older than its ticket."""
+        session, chooser = self._memory.opened, self._chooser
+        if session is None or not isinstance(chooser, Chooser) or chooser.hello is None:
+            return None
+        offered = chooser.hello.extensions.pre_shared_key
+        told = 0 if offered is None else (offered.identities[0].obfuscated_ticket_age - session.age_add) % (1 << 32)
+        return round(told / 1000 - (self._memory.clock() - session.created).total_seconds())
 
     def _export_early(self, pipe: Pipe) -> None:
         """Nothing can be exported while early data is on its way."""
@@ -137,9 +146,14 @@ class Conversation:
                 pipe.write(conn.channel_binding("tls-unique"))
             except ConfigError:
                 raise Unmet("failed to get tls-unique") from None
+        if "-send-alert" in options:
+            conn.abort(Alert.DECOMPRESSION_FAILURE)
+            return
         if "-shim-writes-first" in options:
             written = 0 if options.server or rejected else len(self._early)
             pipe.write(self._initial_write(options)[written:])
+        elif "-read-with-unfinished-write" in options and not rejected:
+            pipe.write(self._initial_write(options), unfinished=True)
         if "-shim-shuts-down" not in options:
             self._echo(pipe, options)
         self._check_sessions(pipe, options)
@@ -155,7 +169,10 @@ class Conversation:
             if "-key-update-before-read" in options:
                 pipe.conn.update_keys()
                 pipe.flush()
+            peeked = pipe.peek() if "-peek-then-read" in options else None
             data = pipe.read()
+            if peeked is not None:
+                equal("data read", data, peeked)
             if not data:
                 return
             if "-key-update" in options:
@@ -168,18 +185,18 @@ class Conversation:
         if options.server:
             for flag, expected in (("-expect-session-id", True), ("-expect-no-session-id", False)):
                 if flag in options and not self._index:
-                    _equal("sessions by id", bool(len(memory.sessions)), expected)
+                    equal("sessions by id", bool(len(memory.sessions)), expected)
             return
         info, newest = pipe.conn.info, memory.wallet.newest
         renewed = newest is not None and (self._offered is None or newest.ticket != self._offered.ticket)
         if info.version is TLSVersion.TLS_1_3:
-            _equal("new session", renewed, not {"-expect-no-session", "-shim-shuts-down"} & options.flags.keys())
+            equal("new session", renewed, not {"-expect-no-session", "-shim-shuts-down"} & options.flags.keys())
         else:
             due = _extended(pipe.conn) and (not info.resumed or "-expect-ticket-renewal" in options)
-            _equal("new session", renewed, "-expect-no-session" not in options and due)
+            equal("new session", renewed, "-expect-no-session" not in options and due)
         if renewed and newest is not None and info.version is TLSVersion.TLS_1_3:
             allowed = bool(newest.session.max_early_data)
-            _equal("early data in the ticket", allowed, "-expect-ticket-supports-early-data" in options)
+            equal("early data in the ticket", allowed, "-expect-ticket-supports-early-data" in options)
 
     def _close(self, pipe: Pipe, options: Options) -> None:
         if "-check-close-notify" not in options:
@@ -192,52 +209,44 @@ class Conversation:
             raise Unmet("Unexpected SSL_shutdown result: -1 != 1")
 
 
-def inverted(data: bytes) -> bytes:
-    """What the runner wants back."""
-    return data.translate(_INVERSES)
-
-
-_INVERSES = bytes(byte ^ 0xFF for byte in range(256))
-
-
 def check_properties(pipe: Pipe, options: Options, index: int) -> None:
     """Compare what was settled with what the test expects. Raises Unmet."""
     if "-implicit-handshake" in options:
         return
     info = pipe.conn.info
     expected = bool(index) and "-expect-session-miss" not in options
-    _equal("resumed", info.resumed, expected)
+    equal("resumed", info.resumed, expected)
     if "-expect-alpn" in options:
-        _equal("alpn", (info.alpn or "").encode("latin-1"), options.text("-expect-alpn"))
+        equal("alpn", (info.alpn or "").encode("latin-1"), options.text("-expect-alpn"))
     if "-expect-version" in options:
-        _equal("version", info.version, options.number("-expect-version"))
+        equal("version", info.version, options.number("-expect-version"))
     for flag in ("-expect-cipher", "-expect-cipher-aes"):
         if flag in options:
-            _equal("cipher suite", info.cipher_suite, options.number(flag))
+            equal("cipher suite", info.cipher_suite, options.number(flag))
     if "-expect-curve-id" in options and info.group is not None:  # a short handshake of TLS 1.2 has none
-        _equal("group", info.group, options.number("-expect-curve-id"))
+        equal("group", info.group, options.number("-expect-curve-id"))
     if "-expect-hrr" in options or "-expect-no-hrr" in options:
-        _equal("retry", info.hello_retry, "-expect-hrr" in options)
+        equal("retry", info.hello_retry, "-expect-hrr" in options)
     if "-expect-server-name" in options:
-        _equal("server name", (info.server_name or "").encode(), options.text("-expect-server-name"))
+        equal("server name", (info.server_name or "").encode(), options.text("-expect-server-name"))
     if "-expect-no-server-name" in options:
-        _equal("server name", info.server_name, None)
+        equal("server name", info.server_name, None)
     if "-expect-peer-signature-algorithm" in options and not info.resumed:  # it is not remembered
         used = info.client_signature_scheme if options.server else info.signature_scheme
-        _equal("signature scheme", used, options.number("-expect-peer-signature-algorithm"))
+        equal("signature scheme", used, options.number("-expect-peer-signature-algorithm"))
     if "-expect-accept-early-data" in options:
-        _equal("early data", info.early_data, True)
+        equal("early data", info.early_data, True)
     if "-expect-reject-early-data" in options and options.server:
-        _equal("early data", bool(info.early_data), False)
+        equal("early data", bool(info.early_data), False)
     if "-expect-peer-cert-file" in options:
         expected_chain = certificates_from(Path((options.text("-expect-peer-cert-file") or b"").decode()).read_bytes())
-        _equal("peer's chain", info.peer_certificates, expected_chain)
+        equal("peer's chain", info.peer_certificates, expected_chain)
     if "-expect-early-data-reason" in options:
-        _equal("early data", info.early_data is True, options.text("-expect-early-data-reason") == b"accept")
+        equal("early data", info.early_data is True, options.text("-expect-early-data-reason") == b"accept")
     if "-expect-extended-master-secret" in options:
-        _equal("extended master secret", _extended(pipe.conn), True)
+        equal("extended master secret", _extended(pipe.conn), True)
     if "-expect-no-peer-cert" in options:
-        _equal("peer's chain", info.peer_certificates, ())
+        equal("peer's chain", info.peer_certificates, ())
 
 
 def _extended(conn: ClientConnection | ServerConnection) -> bool:
@@ -259,101 +268,7 @@ def check_credential(pipe: Pipe, options: Options) -> None:
     described = default if expected < 0 else others[expected]
     shown = pipe.conn.info.certificate
     if "-cert-file" not in described:
-        _equal("our certificate", shown, None)
+        equal("our certificate", shown, None)
         return
     path = described["-cert-file"][-1].decode()
-    _equal("our certificate", shown, certificates_from(Path(path).read_bytes())[0])
-
-
-def _equal(what: str, found: object, expected: object) -> None:
-    if found != expected:
-        raise Unmet(f"{what}: {found!r} where {expected!r} was expected")
-
-
-class Pipe:
-    """A socket and a connection, one driven by the other."""
-
-    def __init__(self, sock: socket.socket, conn: ClientConnection | ServerConnection, bytewise: bool) -> None:
-        self._sock = sock
-        self.conn = conn
-        self._bytewise = bytewise
-        self._data: deque[bytes] = deque()
-        self._complete = False
-        self._ended = False
-        self.closed_cleanly = False
-        self.early_data_rejected = False
-        self.tickets = 0
-
-    def handshake(self) -> None:
-        """Until it is finished. Raises TLSError, OSError."""
-        self._take_events()
-        self.flush()
-        while not self._complete:
-            self._receive()
-            while self._data and not self._complete:
-                self.write(inverted(self._data.popleft()))  # early data, answered before the handshake is finished
-
-    def read(self) -> bytes:
-        """The next data; empty at the end, clean or not. Raises TLSError, OSError."""
-        self._take_events()
-        while not self._data and not self._ended:
-            self._receive()
-        return self._data.popleft() if self._data else b""
-
-    def write(self, data: bytes) -> None:
-        self.conn.send(data)
-        self.flush()
-
-    def flush(self) -> None:
-        """What the connection has to say goes out."""
-        data = self.conn.data_to_send()
-        with suppress(BrokenPipeError, ConnectionResetError):  # what the other side said before is still to be read
-            if self._bytewise:
-                for at in range(len(data)):
-                    self._sock.sendall(data[at : at + 1])
-            else:
-                self._sock.sendall(data)
-
-    def _receive(self) -> None:
-        data = self._sock.recv(65536)
-        step = 1 if self._bytewise else max(1, len(data))
-        try:
-            for at in range(0, len(data), step):
-                self.conn.receive_data(data[at : at + step])
-            if not data:
-                self._end()
-        finally:
-            self._take_events()
-            self.flush()
-
-    def _end(self) -> None:
-        try:
-            self.conn.receive_eof()
-        except TruncatedError:
-            if not self._complete:
-                raise
-        self._ended = True
-
-    def _take_events(self) -> None:
-        for event in self.conn.events():
-            if isinstance(event, (Data, EarlyDataReceived)):
-                self._data.append(event.data)
-            elif isinstance(event, HandshakeComplete):
-                self._complete = True
-            elif isinstance(event, EarlyDataRejected):
-                self.early_data_rejected = True
-            elif isinstance(event, TicketReceived):
-                self.tickets += 1
-            elif isinstance(event, Closed):
-                self._ended = True
-                self.closed_cleanly = event.clean
-
-
-def _drain(sock: socket.socket) -> None:
-    """Close so that the other side reads all we said: a reset would take it away."""
-    try:
-        sock.shutdown(socket.SHUT_WR)
-        while sock.recv(65536):
-            pass
-    except OSError:
-        pass  # it is gone already
+    equal("our certificate", shown, certificates_from(Path(path).read_bytes())[0])

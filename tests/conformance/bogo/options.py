@@ -12,6 +12,10 @@ class Unimplemented(Exception):
     """The test needs something that the library or the shim does not have."""
 
 
+class Unmet(Exception):
+    """Something was not as the test expects it."""
+
+
 class Phase(Enum):
     """Which part of a test a flag is for. The value is its prefix; a flag without one is for all."""
 
@@ -33,7 +37,8 @@ _SWITCHES = """
     -server -server-preference -set-ocsp-in-callback -shim-shuts-down -shim-writes-first -tls-unique
     -use-custom-verify-callback -use-early-callback -use-export-context -use-ocsp-callback
     -use-old-client-cert-callback -use-ticket-aead-callback -use-ticket-callback -renew-ticket -skip-ticket
-    -expect-verify-result -verify-fail -verify-peer
+    -expect-verify-result -verify-fail -verify-peer -reverify-on-resume -send-alert -peek-then-read
+    -enable-signed-cert-timestamps -install-cert-compression-algs -read-with-unfinished-write -no-legacy-server-connect
     """
 
 SWITCHES = frozenset(_SWITCHES.split())
@@ -45,11 +50,30 @@ _VALUES = """
     -expect-version -export-context -export-keying-material -export-label -host-name -key-shares -max-cert-list
     -max-version -min-version -port -read-size -repeat-shim-initial-write -resume-count -resumption-delay
     -select-alpn -shim-id -shim-initial-write -srtp-profiles -trust-cert -use-client-ca-list -verify-prefs
+    -max-send-fragment -expect-peer-verify-pref -server-supported-groups-hint -expect-client-ca-list
+    -expect-ticket-age-skew
+    -expect-certificate-types -expect-signed-cert-timestamps -install-one-cert-compression-alg
     """
 
 VALUES = frozenset(_VALUES.split())
 
-OF_CREDENTIAL = frozenset(("-cert-file", "-key-file", "-signing-prefs", "-ocsp-response"))
+NOT_THERE = {
+    "-allow-unknown-alpn-protos": "a protocol that was not offered is refused (RFC 7301 §3.2)",
+    "-curves-flags": "groups have an order, and none is as good as the next",
+    "-early-write-after-message": "early data is given when a connection is made",
+    "-expect-msg-callback": "the trace has another form than the runner's",
+    "-expect-secure-renegotiation": "there is no renegotiation that could be secure",
+    "-fallback-scsv": "a client does not try again with an older version",
+    "-no-server-name-ack": "a server says when it used the name (RFC 6066 §3)",
+    "-retain-only-sha256-client-cert": "certificates of clients are kept whole, not as a hash",
+    "-select-empty-alpn": "an empty protocol cannot be configured",
+    "-ticket-key": "tickets have a form of their own, which the runner cannot write",
+}
+"""Flags for what the library does not do, and why not."""
+
+OF_CREDENTIAL = frozenset(
+    ("-cert-file", "-key-file", "-signing-prefs", "-ocsp-response", "-must-match-issuer", "-signed-cert-timestamps")
+)
 """Flags that describe the credential named last, or the default one before any is."""
 
 NEW_CREDENTIAL = "-new-x509-credential"
@@ -105,12 +129,12 @@ def _flags(arguments: Sequence[bytes], phase: Phase) -> Iterator[tuple[str, byte
     rest = iter(arguments)
     for argument in rest:
         flag, wanted = _unprefixed(argument.decode("latin-1"), phase)
-        if flag in SWITCHES or flag == NEW_CREDENTIAL:
+        if flag in SWITCHES or flag in (NEW_CREDENTIAL, "-must-match-issuer"):
             value = b""
         elif flag in VALUES or flag in OF_CREDENTIAL:
             value = next(rest)
         else:
-            raise Unimplemented(f"unknown flag {flag}")
+            raise Unimplemented(f"{flag}: {NOT_THERE[flag]}" if flag in NOT_THERE else f"unknown flag {flag}")
         if wanted:
             yield flag, value
 
@@ -124,3 +148,9 @@ def _unprefixed(flag: str, phase: Phase) -> tuple[str, bool]:
         if flag.startswith(other.value + "-"):
             return flag.removeprefix(other.value), other is phase
     return flag, True
+
+
+def equal(what: str, found: object, expected: object) -> None:
+    """Raises Unmet."""
+    if found != expected:
+        raise Unmet(f"{what}: {found!r} where {expected!r} was expected")

@@ -16,8 +16,8 @@ from datetime import timedelta
 from handclasp import CallbackError, ConfigError, InternalError, TLSError
 
 from .configuration import Memory
-from .conversation import Conversation, Unmet
-from .options import Options, Phase, Unimplemented, read
+from .conversation import Conversation
+from .options import Options, Phase, Unimplemented, Unmet, read
 from .reasons import reason
 
 UNIMPLEMENTED = 89

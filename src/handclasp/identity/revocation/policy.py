@@ -201,8 +201,8 @@ class _Inquiry:
         """RFC 6066 §8 and RFC 7633 §4.2.3.1."""
         staple = self._staples.get(certificate, b"")
         if not staple:
-            server = self._presented.role is Role.SERVER
-            if server and certificate == self._presented.leaf and certificate.must_staple:
+            answers = self._presented.role is Role.SERVER and not self._presented.resumed
+            if answers and certificate == self._presented.leaf and certificate.must_staple:
                 raise self._refused(
                     "staple-missing",
                     "the certificate demands that its server staples an OCSP response, and there is none",
