@@ -33,6 +33,7 @@ from handclasp import (
 from handclasp.connection import Connection
 from handclasp.crypto.signatures import KeyKind
 from handclasp.crypto.suites import RSA_TRANSPORT_SUITES
+from handclasp.lab.ca import CertificateAuthority
 from handclasp.sessions.cache import ClientSessions
 from handclasp.sessions.replay import ReplayGuard
 from handclasp.sessions.tickets import TicketKeys
@@ -79,6 +80,7 @@ def _full() -> tuple[Kind, ...]:
         ),
         asked,
         _kind({}, {"client_auth": anybody}),
+        _kind({"credentials": [_stranger()]}, {"client_auth": anybody}),
         _kind({"trust": authority().trust, "credentials": _choose}, {"credentials": [_stapled()], "choose": choose}),
         _kind({"trust": authority().trust, "sessions": None}, {"credentials": Source(), "tickets": None}),
         _kind({"padding": lambda size: 20}, {"unknown_names": "refuse", "key_lifetime": timedelta(seconds=1)}),
@@ -145,6 +147,10 @@ def _older() -> tuple[Kind, ...]:
 
 def _choose(request: object) -> Credential:
     return client_credential()
+
+
+def _stranger() -> Credential:
+    return CertificateAuthority("elsewhere").issue("client.test", usage="client")
 
 
 def _stapled() -> Credential:

@@ -115,8 +115,15 @@ def _assert_over(connection: Connection, error: TLSError) -> None:
         raise AssertionError("after the error the connection went on")
 
 
+BOTH_MODES, ALONE = bytes.fromhex("002d0003020100"), bytes.fromhex("002d0003020000")
+"""The extension psk_key_exchange_modes: a key with a key agreement before one without, and one without twice."""
+
+
 def clear_tapes(role: str) -> Iterator[bytes]:
-    """Each kind as it should be."""
+    """Each kind as it should be; and once more where a key may stand alone."""
     with null_crypto():
         for index, kind in enumerate(kinds()):
-            yield bytes([index]) + talk(kind)[role]
+            heard = talk(kind)[role]
+            yield bytes([index]) + heard
+            if BOTH_MODES in heard:
+                yield bytes([index]) + heard.replace(BOTH_MODES, ALONE)

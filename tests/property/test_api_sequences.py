@@ -169,13 +169,17 @@ class Calls(RuleBasedStateMachine):
 
     @rule(side=sides, kind=st.sampled_from(["good", "good", "good", "wrong", "failed", "none was asked"]))
     def answer(self, side: str, kind: str) -> None:
-        connection, question = self.ends[side], self.asked.pop(side, None)
+        question = self.asked.pop(side, None)
         if kind == "none was asked":
             self._attempt(side, lambda connection: connection.answer(None, None))
         elif question is not None:
-            value = {"good": question.put, "wrong": object, "failed": OSError}[kind]
-            error = attempt(lambda: connection.answer(question, value()))
-            assert kind == "good" or connection.error is error is not None
+            self._reply(side, question, kind)
+
+    def _reply(self, side: str, question: Any, kind: str) -> None:
+        connection = self.ends[side]
+        value = {"good": question.put, "wrong": object, "failed": OSError}[kind]
+        error = attempt(lambda: connection.answer(question, value()))
+        assert kind == "good" or connection.error is error is not None
 
     @rule(side=sides)
     def flush(self, side: str) -> None:
@@ -187,13 +191,18 @@ class Calls(RuleBasedStateMachine):
         piece, self.wire[side] = self.wire[side][:size], self.wire[side][size:]
         self._attempt(side, lambda connection: connection.receive_data(piece))
 
-    @rule()
-    def settle(self) -> None:
-        """Everything that is on its way arrives."""
-        for _ in range(6):
-            for side in ("server", "client"):
-                self.flush("client" if side == "server" else "server")
-                self.deliver(side, 1 << 20)
+    @rule(wrong=st.integers(0, 15))
+    def settle(self, wrong: int) -> None:
+        """Everything that is on its way arrives, and every question is answered; one of them wrongly, perhaps."""
+        asked = 0
+        for side in ("server", "client") * 12:
+            self.flush("client" if side == "server" else "server")
+            self.deliver(side, 1 << 20)
+            self.what_arrives_is_what_was_sent()
+            while side in self.asked:
+                asked += 1
+                self._reply(side, self.asked.pop(side), "wrong" if asked == wrong else "good")
+                self.what_arrives_is_what_was_sent()
 
     @rule(side=sides, at=st.integers(0, 60), bit=st.integers(0, 7))
     def damage(self, side: str, at: int, bit: int) -> None:
