@@ -52,8 +52,7 @@ def main(count: int) -> None:
         {
             "title": "What fuzzing reaches",
             "command": "make fuzz",
-            "text": f"By the seeds and {count:,} mutations of them for each target alone; {FOR_READABLE * count:,} where "
-            + "the messages can be found.",
+            "text": f"By the seeds and {count:,} mutations each; {FOR_READABLE * count:,} where messages are found.",
             "columns": ["part", "branches", "reached", "lines", "reached"],
             "rows": [[room, *_reached(files, names)] for room, names in ROOMS.items()],
         },
