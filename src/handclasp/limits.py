@@ -204,8 +204,9 @@ class Limits:
     post_handshake_messages: int = 32
     """Messages after the handshake, KeyUpdate above all, with no application data between (rustls: 32)."""
 
-    buffered: int = 256 * 1024
-    """Bytes received and not yet processed while a question is open."""
+    buffered: int = 64 * 1024
+    """Bytes received and not yet processed while a question is open: with it a stranger makes us hold less than 192 KiB
+    in all (rustls: 64 KiB)."""
 
     records_per_key: int = 1 << 23
     """Records sealed under one AES-GCM or AES-CCM key before our KeyUpdate; half of what RFC 8446 §5.5 allows."""

@@ -17,6 +17,7 @@ from handclasp.wire.messages import ClientHello, HandshakeMessage
 from handclasp.wire.names import ContentType, HandshakeType
 from property.tapes import attempt, in_records
 from rules.stage import Stage, block, record
+from rules.test_every_rule import Later
 
 RATIO = 3.0
 """Most that the double input may cost of the single one."""
@@ -167,6 +168,36 @@ def test_what_came_takes_memory_in_proportion() -> None:
     """60 KB of a message that is not complete: a few copies of it, and no more."""
     wire = in_records(b"\1\1\0\0" + bytes(60_000), 16_000)
     assert held_after(Stage().server(trace=None), wire) < 4 * len(wire)
+
+
+STRANGERS: dict[str, tuple[dict[str, Any], bytes]] = {
+    "a hello that is not complete": ({}, in_records(b"\1\1\0\0" + bytes(65_535), 16_000)),
+    "a hello that is": ({}, in_records(_hello(64_000), 16_000)),
+    "what comes while a question is open": (
+        {"choose": Later().verify},
+        in_records(_hello(60_000), 16_000) + bytes(64 * 1024),
+    ),
+    "a record that is not complete": ({}, in_records(b"\1\0\xff\xff" + bytes(30_000), 16_384)[:-1]),
+}
+
+
+@pytest.mark.attack(58, "memory by announcement")
+@pytest.mark.parametrize("what", list(STRANGERS))
+def test_what_a_stranger_makes_a_server_hold(what: str) -> None:
+    """Nobody has proved anything yet: with all buffers full it is less than 192 KiB."""
+    configuration, wire = STRANGERS[what]
+    Stage().server(trace=None, **configuration).receive_data(wire)  # what is made once is made by now
+    server = Stage().server(trace=None, **configuration)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for at in range(0, len(wire), 65_536):
+            server.receive_data(wire[at : at + 65_536])
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert server.error is None
+    assert held < 192 * 1024
 
 
 def test_data_is_not_kept_once_it_is_handed_over() -> None:
