@@ -137,7 +137,7 @@ def test_a_trickle_does_not_extend_the_deadline(answer: bytes) -> None:
         began = time.monotonic()
         with pytest.raises(TimeoutError):
             fetch(url, limit=2000, timeout=0.3)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10  # the whole answer would take twenty seconds
 
 
 def test_nothing_and_nobody() -> None:
