@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -274,6 +274,17 @@ def test_visitors_that_speak_something_else(server: Serving, words: bytes, line:
         sock.sendall(words)
         sock.shutdown(socket.SHUT_WR)
         server.wait_for(line)
+
+
+def test_visitors_that_say_nothing_hold_up_nobody(server: Serving) -> None:
+    """Before their handshake, or behind it."""
+    config = ClientConfig(trust=TrustStore.from_file(server.ca))
+    with ExitStack() as leaving:
+        for _ in range(70):
+            leaving.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        for _ in range(3):
+            leaving.enter_context(handclasp.connect("127.0.0.1", server.port, config, server_name="localhost"))
+        assert server.get("/a.txt")[1] == b"hello\n"
 
 
 def test_echo(folder: Path) -> None:

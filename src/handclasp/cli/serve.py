@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -41,7 +41,7 @@ PATIENCE = 10.0
 """Seconds a client may take for its handshake, for its request, and for each read of our answer."""
 
 AT_ONCE = 64
-"""Connections served at the same time."""
+"""Answers given at the same time. Clients that say nothing take no room."""
 
 FAREWELL = 3.0
 """Seconds that connections under way get to finish once we stop."""
@@ -175,6 +175,7 @@ class Server:
     echo: bool
     address: tuple[str, int]
     log: Terminal
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     @property
     def authority(self) -> str:
@@ -189,15 +190,10 @@ class Server:
 
 async def _take_all(server: Server, listener: socket.socket) -> None:
     """Take connections until SIGTERM or Ctrl-C. Those under way get to finish."""
-    room = asyncio.Semaphore(AT_ONCE)
     visits: set[asyncio.Task[None]] = set()
 
-    async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with room:
-            await _serve(server, reader, writer)
-
     def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(visit(reader, writer))
+        task = asyncio.create_task(_serve(server, reader, writer))
         visits.add(task)
         task.add_done_callback(visits.discard)
 
@@ -251,12 +247,13 @@ async def _answer(
         server.say(shown, f"{info.version} {info.group}  left without a request")
         return
     asked = site.request(head)
-    if server.echo:
-        text = json.dumps(echo(info, hello), indent=2) + "\n"
-        answer = site.Answer(HTTPStatus.OK, (("Content-Type", "application/json"),), text.encode())
-    else:
-        answer = await asyncio.to_thread(site.answer, server.folder, asked)
-    sent = await _send(writer, answer, with_body=asked is None or asked.method != "HEAD")
+    async with server.room:
+        if server.echo:
+            text = json.dumps(echo(info, hello), indent=2) + "\n"
+            answer = site.Answer(HTTPStatus.OK, (("Content-Type", "application/json"),), text.encode())
+        else:
+            answer = await asyncio.to_thread(site.answer, server.folder, asked)
+        sent = await _send(writer, answer, with_body=asked is None or asked.method != "HEAD")
     line = "a request that cannot be read" if asked is None else f"{asked.method} {asked.target}"
     server.say(
         shown,
