@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-import time
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -69,16 +69,14 @@ def test_arguments_from_a_file(tmp_path: Path, capsys: Printed) -> None:
 
 
 def test_version_is_quick() -> None:
-    took = []
-    for _ in range(10):  # a busy machine may be slow now and then
-        began = time.perf_counter()
-        done = run("--version")
-        took.append(time.perf_counter() - began)
-        assert done.returncode == 0
-        assert done.stdout.startswith("handclasp ")
-        if took[-1] < 2:
-            break
-    assert min(took) < 2
+    """In processor time: how long it takes is a matter of what else the machine does."""
+    before = os.times()
+    done = run("--version")
+    after = os.times()
+    assert done.returncode == 0
+    assert done.stdout.startswith("handclasp ")
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    assert used < 2
 
 
 def test_control_c(monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:

@@ -289,6 +289,7 @@ def openssl_echo(identity: Path, buffer: int | None = None) -> Iterator[int]:
             with plain:
                 if buffer is not None:
                     plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 plain.settimeout(PATIENCE)
                 with contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as tls:
                     while data := tls.recv(65536):

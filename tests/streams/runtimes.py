@@ -57,7 +57,11 @@ class Runtime(Protocol):
         ...
 
     def serve(
-        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+        self,
+        config: ServerConfig,
+        handle: Callable[[Conn], Coroutine[Any, Any, None]],
+        timeout: float,
+        buffer: int | None = None,
     ) -> AbstractAsyncContextManager[int]: ...
 
     def serve_upgrades(
@@ -86,14 +90,26 @@ SOCKET = socket.socket
 def dial(port: int, buffer: int | None) -> socket.socket:
     sock = SOCKET()
     if buffer is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        set_buffers(sock, buffer)
     try:
         sock.connect(("127.0.0.1", port))
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def listening(buffer: int | None) -> socket.socket:
+    """Those that are accepted have the same buffers."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    if buffer is not None:
+        set_buffers(sock, buffer)
+    return sock
+
+
+def set_buffers(sock: Any, size: int) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 # --- blocking sockets ------------------------------------------------------------------------------------------------
@@ -178,7 +194,11 @@ class Blocking:
 
     @asynccontextmanager
     async def serve(
-        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+        self,
+        config: ServerConfig,
+        handle: Callable[[Conn], Coroutine[Any, Any, None]],
+        timeout: float,
+        buffer: int | None = None,
     ) -> AsyncGenerator[int, None]:
         threads: list[threading.Thread] = []
 
@@ -189,7 +209,7 @@ class Blocking:
                 )
                 threads[-1].start()
 
-        with handclasp.listen(("127.0.0.1", 0), config, timeout=timeout) as listener:
+        with handclasp.listen(listening(buffer), config, timeout=timeout) as listener:
             acceptor = threading.Thread(target=loop, daemon=True)
             acceptor.start()
             try:
@@ -213,7 +233,7 @@ class Blocking:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
         if failed:
             raise failed[0]
@@ -243,28 +263,30 @@ class ReadyConn(BlockingConn):
     async def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            view = view[self.patiently(lambda view=view: self.tls.send(view)) :]  # type: ignore[misc]
+            view = view[self.patiently(lambda view=view: self.tls.send(view), selectors.EVENT_WRITE) :]  # type: ignore[misc]
 
     async def finish(self) -> None:
-        self.patiently(self.tls.shutdown_write)
+        self.patiently(self.tls.shutdown_write, selectors.EVENT_WRITE)
 
     async def close(self) -> None:
         self.tls.settimeout(None)
         self.tls.close()
 
-    def patiently(self, call: Callable[[], T], seconds: float = 20) -> T:
+    def patiently(self, call: Callable[[], T], event: int = selectors.EVENT_READ, seconds: float = 20) -> T:
+        """Until it does not block; `event` is what another thread does not wait for, and a handshake may want both."""
         ends = time.monotonic() + seconds
         while True:
             try:
                 return call()
             except BlockingIOError:
-                self._wait(ends)
+                if not self.tls.stream.established and self.tls.wants_write:
+                    self._wait(selectors.EVENT_WRITE, ends)
+                else:
+                    self._wait(event, ends)
 
-    def _wait(self, ends: float) -> None:
+    def _wait(self, event: int, ends: float) -> None:
         with selectors.DefaultSelector() as selector:
-            selector.register(
-                self.tls.fileno(), selectors.EVENT_WRITE if self.tls.wants_write else selectors.EVENT_READ
-            )
+            selector.register(self.tls.fileno(), event)
             if not selector.select(max(0.0, ends - time.monotonic())):
                 raise TimeoutError
 
@@ -286,7 +308,7 @@ class NonBlocking(Blocking):
         sock.setblocking(False)
         conn = ReadyConn(handclasp.wrap(sock, config, server_name="localhost", timeout=timeout))
         try:
-            conn.patiently(conn.tls.do_handshake, timeout)
+            conn.patiently(conn.tls.do_handshake, seconds=timeout)
         except HandshakeTimeout:
             raise
         except TimeoutError:
@@ -296,7 +318,7 @@ class NonBlocking(Blocking):
 
     async def within(self, seconds: float, conn: Conn, most: int) -> bytes:
         assert isinstance(conn, ReadyConn)
-        return conn.patiently(lambda: conn.tls.recv(most), seconds)
+        return conn.patiently(lambda: conn.tls.recv(most), seconds=seconds)
 
 
 # --- asyncio ---------------------------------------------------------------------------------------------------------
@@ -358,14 +380,20 @@ class Asyncio:
 
     @asynccontextmanager
     async def serve(
-        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+        self,
+        config: ServerConfig,
+        handle: Callable[[Conn], Coroutine[Any, Any, None]],
+        timeout: float,
+        buffer: int | None = None,
     ) -> AsyncGenerator[int, None]:
         tasks: list[asyncio.Task[None]] = []
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             tasks.append(asyncio.create_task(handle(AsyncioConn(reader, writer))))
 
-        server = await handclasp.aio.start_server(connected, "127.0.0.1", 0, config, timeout=timeout)
+        server = await handclasp.aio.start_server(
+            connected, None, None, config, timeout=timeout, sock=listening(buffer)
+        )
         async with server:
             yield server.sockets[0].getsockname()[1]
             while tasks:
@@ -466,19 +494,25 @@ class Anyio:
 
     async def connect(self, port: int, config: ClientConfig, timeout: float, buffer: int | None = None) -> Conn:
         below = await anyio.connect_tcp("127.0.0.1", port)
-        if buffer is not None:
+        if buffer is not None:  # a window that is open already cannot shrink: the other buffer stays as it is
             sock = below.extra(SocketAttribute.raw_socket)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         return AnyioConn(await over_anyio.wrap(below, config, server_name="localhost", timeout=timeout))
 
     @asynccontextmanager
     async def serve(
-        self, config: ServerConfig, handle: Callable[[Conn], Coroutine[Any, Any, None]], timeout: float
+        self,
+        config: ServerConfig,
+        handle: Callable[[Conn], Coroutine[Any, Any, None]],
+        timeout: float,
+        buffer: int | None = None,
     ) -> AsyncGenerator[int, None]:
         async def connected(stream: over_anyio.TLSStream) -> None:
             await handle(AnyioConn(stream))
 
         async def accept(listener: Listener[SocketStream], handling: TaskGroup) -> None:
+            if buffer is not None:
+                set_buffers(listener.extra(SocketAttribute.raw_socket), buffer)
             await over_anyio.serve(connected, listener, config, timeout=timeout, task_group=handling)
 
         async with self._accepting(accept) as port:

@@ -120,7 +120,7 @@ def test_a_client_of_the_standard_library(
 def test_two_writers_do_not_wait_for_each_other(
     runtime: Runtime, client_config: ClientConfig, server_config: ServerConfig
 ) -> None:
-    """Both sides write a mebibyte through small buffers while both read."""
+    """Both sides write a mebibyte through buffers of 4 KiB while both read."""
 
     async def both(conn: Conn, received: list[bytes]) -> None:
         async def write() -> None:
@@ -137,11 +137,33 @@ def test_two_writers_do_not_wait_for_each_other(
     async def story() -> None:
         there: list[bytes] = []
         here: list[bytes] = []
-        async with runtime.serve(server_config, lambda conn: both(conn, there), 10) as port:
+        async with runtime.serve(server_config, lambda conn: both(conn, there), 10, buffer=4096) as port:
             await both(await runtime.connect(port, client_config, 10, buffer=4096), here)
         assert here == there == [PATTERN]
 
     runtime.run(story)
+
+
+def test_writing_while_the_standard_library_writes_back(
+    runtime: Runtime, client_config: ClientConfig, identity: Path
+) -> None:
+    """There and back through such buffers: it reads no more while it cannot write, so we have to read."""
+    data = PATTERN[:200_000]
+
+    async def story(port: int) -> None:
+        conn = await runtime.connect(port, client_config, 10, buffer=4096)
+        received = bytearray()
+
+        async def read() -> None:
+            while len(received) < len(data):
+                received.extend(await conn.read() or pytest.fail("it ended early"))
+
+        await runtime.together(lambda: conn.write(data), read)
+        assert received == data
+        await conn.close()
+
+    with openssl_echo(identity, buffer=4096) as port:
+        runtime.run(lambda: story(port))
 
 
 def test_after_the_peer_has_finished_we_can_still_write(

@@ -73,8 +73,8 @@ def wrap(
 class TLSSocket:
     """A TLS connection that reads and writes like a socket. One thread may read while another writes.
 
-    One that does not block raises BlockingIOError: wait for its `fileno` to be writable where `wants_write` says so,
-    else readable, and call again with the same arguments. What `pending` counts can be read without waiting.
+    One that does not block raises BlockingIOError: wait for its `fileno` to be readable, or where `wants_write` says so
+    writable, and call again with the same arguments. What `pending` counts can be read without waiting.
     """
 
     def __init__(self, stream: Stream, handshake_timeout: float | None = HANDSHAKE_TIMEOUT) -> None:

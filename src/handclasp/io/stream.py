@@ -115,10 +115,11 @@ class Stream:
             async with self.transport.deadline(within):
                 with self.transport.engine:
                     self._collect()
-                while not self.established or (self.asked and self.failure is None):
-                    await self.flush()
-                    await self._advance()
                 await self.flush()
+                while not self.established or (self.asked and self.failure is None):
+                    await self._advance()
+                    if self.connection.has_data_to_send:  # a peer may trickle
+                        await self.flush()
         except BlockingIOError:
             raise
         except TimeoutError as error:
