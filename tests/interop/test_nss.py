@@ -182,11 +182,12 @@ def test_client_without_a_certificate_is_refused(
         server.errors.expect(NO_CERTIFICATE)
 
 
-@BOTH
-@pytest.mark.parametrize("tickets", [True, False], ids=["ticket", "id"])
+@pytest.mark.parametrize(
+    ("version", "tickets"),
+    [(TLSVersion.TLS_1_3, True), (TLSVersion.TLS_1_2, True), (TLSVersion.TLS_1_2, False)],
+    ids=["TLS 1.3", "TLS 1.2-ticket", "TLS 1.2-id"],
+)
 def test_client_resumes(version: TLSVersion, tickets: bool, database: Database, identities: Identities) -> None:
-    if not tickets and version is TLSVersion.TLS_1_3:
-        pytest.skip("sessions of TLS 1.3 have tickets")
     config = ClientConfig(trust=identities.trust, sessions=ClientSessions())
     options = ("-u",) if tickets else ()
     with selfserv(database, identities.of(), *options, version=version) as (_, port):
