@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -103,10 +104,12 @@ class TestOverride:
 
 
 def test_it_is_not_there_unless_asked_for(tmp_path: Path) -> None:
+    """No entry point brings it along, which is how pytest finds plugins by itself; by name it is found."""
+    assert [point for point in entry_points(group="pytest11") if point.value.startswith("handclasp")] == []
     test = tmp_path / "test_one.py"
     test.write_text("def test_one(tls_pair):\n    assert tls_pair.client.established\n")
     source = str(Path(handclasp.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": source}
+    environment = {**os.environ, "PYTHONPATH": source, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(test)]
     for options, outcome in (((), b"fixture 'tls_pair' not found"), (("-p", "handclasp.testing"), b"1 passed")):
         found = subprocess.run([*run, *options], env=environment, capture_output=True, check=False)
