@@ -28,7 +28,7 @@ from anyio import (
 from anyio.abc import ByteStream, Listener, SocketAttribute, TaskGroup
 from anyio.streams.stapled import MultiListener
 
-from .config import ClientConfig, ServerConfig
+from .config import ClientAuth, ClientConfig, ServerConfig
 from .connection import ClientConnection, ServerConnection
 from .errors import ConnectionClosed, TLSError, TruncatedError
 from .events import ConnectionInfo
@@ -211,6 +211,15 @@ class TLSStream(ByteStream):
         self._check_open()
         with _errors_of_anyio():
             await self._stream.send_tickets(count)
+
+    async def request_certificate(self, auth: ClientAuth | None = None) -> None:
+        """A server's: ask the client for its certificate, after the handshake (TLS 1.3, RFC 8446 §4.6.2).
+
+        Its answer comes with what is read next: `info.verified_chain`. See `ServerConnection.request_certificate`.
+        """
+        self._check_open()
+        with _errors_of_anyio():
+            await self._stream.request_certificate(auth)
 
     def export(self, label: str | bytes, context: bytes | None = None, length: int = 32) -> bytes:
         """Keying material for another protocol, RFC 8446 §7.5."""

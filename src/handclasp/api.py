@@ -24,7 +24,7 @@ from .errors import (
 )
 from .events import Asked, Closed, ConnectionInfo, Data, EarlyDataReceived, HandshakeComplete
 from .fetching import Fetch, fetch
-from .handshake.notices import EarlyDataRejected, KeysExpired, SessionDeclined, TicketReceived
+from .handshake.notices import ClientAuthenticated, EarlyDataRejected, KeysExpired, SessionDeclined, TicketReceived
 from .identity.certificates import Certificate
 from .identity.compression import ZLIB, CertificateCompressor
 from .identity.credentials import Credential, CredentialRequest, CredentialSource, Signer
@@ -64,6 +64,7 @@ __all__ = [
     "Checked",
     "CipherSuite",
     "ClientAuth",
+    "ClientAuthenticated",
     "ClientConfig",
     "ClientConnection",
     "ClientSessions",

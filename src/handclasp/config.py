@@ -171,6 +171,9 @@ class ClientConfig(Config):
     ask_for_timestamps: bool = False
     """Ask the server for signed certificate timestamps (RFC 6962 §3.3). They go to `trust`, which judges by them or
     not, as `presented.timestamps`; those inside of certificates are there without asking."""
+    post_handshake_auth: bool = False
+    """Offer to show a certificate when the server asks for it later on (TLS 1.3, RFC 8446 §4.2.6): the credentials are
+    the same. Not where HTTP/2 is spoken (RFC 8740)."""
     send_server_name: bool = True
     """Tell the server which name we want (SNI). The name is checked either way."""
 

@@ -23,7 +23,7 @@ from .alerts import Alert, AlertLevel
 from .channel.inbound import Inbound
 from .channel.lifetime import key_life
 from .channel.outbound import Outbound
-from .config import ClientConfig, Config, ServerConfig
+from .config import ClientAuth, ClientConfig, Config, ServerConfig
 from .crypto.entropy import FORKS
 from .errors import (
     AlertReceived,
@@ -46,19 +46,23 @@ from .handshake.bindings import channel_binding, export
 from .handshake.client import client
 from .handshake.notices import KeysExpired
 from .handshake.proofs import Established
-from .handshake.script import Peer, Question, Receive, Script, SendTickets, Want, Wish
+from .handshake.script import Peer, Question, Receive, Script, Want
 from .handshake.server import server
+from .handshake.wishes import RequestCertificate, SendTickets, Wish
 from .identity.names import peer_name
 from .limits import MAX_TICKETS_AT_ONCE, MAX_WISHES
 from .rules import PeerFault, require
 from .trace import DataMoved, Direction, Epoch, MessageMoved, Subject
-from .wire.messages import HEADER_SIZE, HandshakeMessage
+from .wire.messages import HEADER_SIZE, CertificateVerify, Finished, HandshakeMessage
 from .wire.names import (
     ContentType,
     KeyUpdateRequest,
     TLSVersion,
 )
 from .wire.records import ChangeCipherSpec
+
+MIDWAY = (CertificateVerify, Finished)
+"""What is due when a client's answer after the handshake is half here: nothing may come between (RFC 8446 §4.6.2)."""
 
 # --- the connection --------------------------------------------------------------------------------------------------
 
@@ -230,6 +234,25 @@ class Connection:
                 raise ConfigError(f"1 to {MAX_TICKETS_AT_ONCE} tickets can be sent at once, not {count}")
             self._wish(SendTickets(count))
 
+    def request_certificate(self, auth: ClientAuth | None = None) -> None:
+        """A server's: ask the client who it is, by now (TLS 1.3, RFC 8446 §4.6.2); `auth`, or `client_auth`.
+
+        `ClientAuthenticated` tells the answer; data may come before it. A client that has to show a certificate and
+        does not ends the connection. Sessions go on as whoever the client was in the handshake, so a resumed connection
+        asks again. Raises ConfigError where the client did not offer this (`ClientConfig.post_handshake_auth`).
+        """
+        with _Turn(self):
+            self._require_writable()
+            config = self._established.later if self._established is not None else None
+            if config is None or not isinstance(self._config, ServerConfig):
+                raise ConfigError(
+                    "this client cannot be asked for a certificate after the handshake", code="not-offered"
+                )
+            asked = auth or self._config.client_auth
+            if asked is None:
+                raise ConfigError("nothing says how to check the client: give request_certificate a ClientAuth")
+            self._wish(RequestCertificate(asked))
+
     def _wish(self, wish: Wish) -> None:
         """See to it now, or when what is under way is done: an answer that is awaited, a message half received."""
         if len(self._wishes) >= MAX_WISHES:
@@ -275,7 +298,7 @@ class Connection:
         if self._error is not None or self._close_received:
             return ()
         if isinstance(self._want, Receive):
-            return tuple(cls.__name__ for cls in self._want.types if cls is not SendTickets)
+            return tuple(cls.__name__ for cls in self._want.types)
         return (type(self._want).__name__,)
 
     @property
@@ -367,6 +390,8 @@ class Connection:
             return
         if self._established is None:
             rules.fail(rules.EARLY_APPLICATION_DATA)
+        if isinstance(self._want, Receive) and self._want.types[0] in MIDWAY:
+            rules.fail(rules.RECORD_INTERLEAVED, "application data in the midst of an answer")
         if content:
             self._warnings = self._post_handshake = 0
             self._events.append(Data(content))
@@ -436,7 +461,7 @@ class Connection:
                 self._tell()
             self._want = want
             if isinstance(want, Receive):
-                if not self._wishes or SendTickets not in want.types:
+                if not self._wishes or not want.wishes:
                     return
                 value = self._wishes.popleft()
                 continue
@@ -453,7 +478,7 @@ class Connection:
 
     def _grant(self) -> None:
         """See to the oldest wish, if this is the moment."""
-        if isinstance(self._want, Receive) and SendTickets in self._want.types:
+        if isinstance(self._want, Receive) and self._want.wishes:
             self._resume(self._wishes.popleft())
 
     def _tell(self) -> None:

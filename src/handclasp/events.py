@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import CertificateError
-from .handshake.notices import EarlyDataRejected, KeysExpired, SessionDeclined, TicketReceived
+from .handshake.notices import ClientAuthenticated, EarlyDataRejected, KeysExpired, SessionDeclined, TicketReceived
 from .handshake.script import Peer, Question
 from .identity.certificates import Certificate
 from .identity.revocation.finding import Evidence
@@ -67,6 +67,7 @@ Event = (
     | TicketReceived
     | SessionDeclined
     | KeysExpired
+    | ClientAuthenticated
 )
 
 

@@ -166,6 +166,7 @@ HARD_CAPS: Final = {
     "idle_records": 32,
     "warning_alerts": 4,
     "post_handshake_messages": 32,
+    "certificate_requests": 32,
     "buffered": 1 << 20,
     "psk_identities": 64,
     "skipped_early_data": 65_536,
@@ -203,6 +204,9 @@ class Limits:
 
     post_handshake_messages: int = 32
     """Messages after the handshake, KeyUpdate above all, with no application data between (rustls: 32)."""
+
+    certificate_requests: int = 8
+    """Requests for our certificate after the handshake, in the life of a connection: each may cost a signature."""
 
     buffered: int = 64 * 1024
     """Bytes received and not yet processed while a question is open: with it a stranger makes us hold less than 192 KiB

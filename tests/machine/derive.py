@@ -38,7 +38,6 @@ from handclasp.handshake.script import (
     Peer,
     Question,
     Script,
-    SendTickets,
     Sign,
     VerifyPeer,
     Want,
@@ -423,8 +422,7 @@ class Machine:
                     stand_in = _stand_in(remaining.pop(0))
                     value = stand_in if isinstance(stand_in, ChangeCipherSpec) else (stand_in, stand_in.encode())
                 else:
-                    types = tuple(cls for cls in want.types if not issubclass(cls, SendTickets))
-                    return State(tuple(path), tuple(peer.said), types, established)
+                    return State(tuple(path), tuple(peer.said), want.types, established)
         except PeerFault as fault:
             return State(tuple(path), tuple(peer.said), refused=fault.rule.name)
         finally:
@@ -494,6 +492,7 @@ def machines() -> list[Machine]:
     return [
         client("client", newest),
         client("client with a credential", newest, credentials=[client_credential()]),
+        client("client that may be asked later", newest, credentials=[client_credential()], post_handshake_auth=True),
         client("client with a session", newest, sessions=_Remembering(SUITE)),
         client("client with early data", newest, b"early", sessions=_Remembering(SUITE)),
         client("client without middlebox compatibility", newest, middlebox_compatibility=False),

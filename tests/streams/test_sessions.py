@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from handclasp import (
+    ClientAuth,
     ClientConfig,
     ClientSessions,
     ServerConfig,
@@ -16,8 +17,9 @@ from handclasp import (
     TLSError,
     TLSVersion,
 )
+from handclasp.lab.ca import CertificateAuthority
 from handclasp.sessions.session import Session
-from handclasp.trace import Direction, KeysChanged, TraceEvent
+from handclasp.trace import Chosen, Direction, KeysChanged, Subject, TraceEvent
 
 from .runtimes import Conn, Runtime
 from .test_every_runtime import PATTERN, echo, read_all
@@ -144,3 +146,40 @@ def test_a_reader_with_old_keys_is_told_when_it_writes(
             await conn.close()
 
     runtime.run(story)
+
+
+def test_a_client_that_only_reads_says_who_it_is(
+    runtime: Runtime, client_config: ClientConfig, server_config: ServerConfig, authority: CertificateAuthority
+) -> None:
+    mine = authority.issue("client.test", usage="client")
+    client = client_config.replace(credentials=[mine], post_handshake_auth=True)
+    named, known = threading.Event(), []
+
+    def watch(event: TraceEvent) -> None:
+        if isinstance(event, Chosen) and event.subject is Subject.PEER:
+            named.set()
+
+    async def serve(conn: Conn) -> None:
+        known.append(conn.info.verified_chain)
+        await conn.call("request_certificate", ClientAuth(verify=authority.trust))
+
+        async def write() -> None:
+            assert await runtime.elsewhere(lambda: named.wait(10))
+            await conn.write(b"welcome")
+            await conn.finish()
+
+        async def listen() -> None:
+            assert await read_all(conn) == b""
+
+        await runtime.together(write, listen)
+        known.append(conn.info.verified_chain[:1])
+        await conn.close()
+
+    async def story() -> None:
+        async with runtime.serve(server_config.replace(trace=watch), serve, 10) as port:
+            conn = await runtime.connect(port, client, 10)
+            assert await read_all(conn) == b"welcome"
+            await conn.close()
+
+    runtime.run(story)
+    assert known == [(), (mine.leaf,)]

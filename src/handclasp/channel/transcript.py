@@ -69,6 +69,13 @@ class Transcript:
         self._closed = True
         self._kept = None
 
+    def branch(self) -> Transcript:
+        """Another that goes on from here, open again: for what is signed after the handshake (RFC 8446 §4.4.1)."""
+        self._flush()
+        branch = Transcript()
+        branch._algorithm, branch._running = self._algorithm, self._running.copy()
+        return branch
+
     def _flush(self) -> None:
         self._running.update(b"".join(self._held))
         self._held.clear()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NoReturn
 
 from .. import rules
+from ..config import ClientAuth
 from ..rules import PeerFault, require
 from ..trace import Epoch, Subject
-from ..wire.messages import ClientHello, KeyUpdate, NewSessionTicket
+from ..wire.messages import Certificate, CertificateRequest, ClientHello, KeyUpdate, NewSessionTicket
 from ..wire.messages12 import HelloRequest
 from ..wire.names import KeyUpdateRequest
+from .later import Request, accept_certificate, request_certificate, show_certificate
 from .proofs import Established
-from .script import Peer, SendTickets
+from .script import Peer
 from .tickets import receive_ticket, send_tickets
+from .wishes import RequestCertificate, SendTickets, Wish
 
 
 async def after_client(peer: Peer, established: Established) -> NoReturn:
@@ -20,10 +24,19 @@ async def after_client(peer: Peer, established: Established) -> NoReturn:
     read_secret = established.read_secret
     if read_secret is None:
         await refuse_renegotiation(peer, HelloRequest)
+    requests = 0
     while True:
-        message = await peer.receive(NewSessionTicket, KeyUpdate)
+        message: NewSessionTicket | KeyUpdate | CertificateRequest
+        if established.later is None:
+            message = await peer.receive(NewSessionTicket, KeyUpdate)
+        else:
+            message = await peer.receive(NewSessionTicket, KeyUpdate, CertificateRequest)
         if isinstance(message, NewSessionTicket):
             await receive_ticket(peer, established.keeper, message)
+            continue
+        if isinstance(message, CertificateRequest):
+            requests += 1
+            await show_certificate(peer, established.later, message, requests)
             continue
         read_secret = read_secret.next()
         peer.read_with(read_secret, Epoch.APPLICATION)
@@ -38,11 +51,26 @@ async def after_server(peer: Peer, established: Established) -> NoReturn:
     issuer = established.issuer
     if issuer is not None:
         await send_tickets(peer, issuer, issuer.config.ticket_count)
+    wanted: deque[ClientAuth] = deque()
+    request: Request | None = None
     while True:
-        message = await peer.receive_or_wish(KeyUpdate)
+        if wanted and request is None:
+            request = request_certificate(peer, established.later, wanted.popleft())
+        message: KeyUpdate | Certificate | Wish
+        if request is None:
+            message = await peer.receive_or_wish(KeyUpdate)
+        else:
+            message = await peer.receive_or_wish(KeyUpdate, Certificate)
         if isinstance(message, SendTickets):
             if issuer is not None:
                 await send_tickets(peer, issuer, message.count)
+            continue
+        if isinstance(message, RequestCertificate):
+            wanted.append(message.auth)
+            continue
+        if isinstance(message, Certificate):
+            await accept_certificate(peer, request, message, read_secret)
+            request = None
             continue
         read_secret = read_secret.next()
         peer.read_with(read_secret, Epoch.APPLICATION)

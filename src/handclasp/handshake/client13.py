@@ -49,6 +49,7 @@ from .proofs import (
     Proofs,
     TicketKeeper,
     check_finished,
+    later_of,
     signed_content,
 )
 from .psk import Psk, bound, proofs_of
@@ -107,6 +108,7 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
         suite=suite,
         read_secret=read_secret,
         exporter=exporter,
+        later=later_of(offer.config, identity, peer.value(Subject.ALPN), offered=offer.config.post_handshake_auth),
         keeper=None if kept is None or offer.name is None else TicketKeeper(offer.config, offer.name.text, kept),
         server_certificate=possession.certificate if isinstance(possession, Possession) else None,
     )
@@ -295,17 +297,23 @@ async def authenticate_server(peer: Peer, offer: Offer, message: Certificate) ->
 async def authenticate_client(peer: Peer, offer: Offer, request: CertificateRequest) -> None:
     """Show a certificate, or say that we have none: RFC 8446 §4.4.2."""
     require(request.certificate_request_context == b"", rules.REQUEST_CONTEXT)
-    theirs = request.extensions.signature_algorithms
-    if theirs is None:
-        rules.fail(rules.REQUEST_MISSING_SCHEMES)
-    authorities = request.extensions.certificate_authorities or ()
-    name = str(offer.name) if offer.name else None
-    wish = CredentialRequest(authorities, theirs, TLSVersion.TLS_1_3, name)
-    answer = await choose_shown(peer, offer.config, tuple(offer.config.signature_schemes), wish)
+    answer = await choose_answer(peer, offer.config, request, str(offer.name) if offer.name else None)
     if answer is None:
         peer.send(Certificate(b"", ()))
     else:
         await prove(peer, offer.config, answer, CLIENT_CONTEXT, request.extensions)
+
+
+async def choose_answer(
+    peer: Peer, config: ClientConfig, request: CertificateRequest, name: str | None
+) -> Answer | None:
+    """What to show to the server `name`; None: an empty list."""
+    theirs = request.extensions.signature_algorithms
+    if theirs is None:
+        rules.fail(rules.REQUEST_MISSING_SCHEMES)
+    authorities = request.extensions.certificate_authorities or ()
+    wish = CredentialRequest(authorities, theirs, TLSVersion.TLS_1_3, name)
+    return await choose_shown(peer, config, tuple(config.signature_schemes), wish)
 
 
 async def prove(
@@ -316,6 +324,19 @@ async def prove(
     asked: ClientHelloExtensions | CertificateRequestExtensions,
 ) -> None:
     """Send a certificate and the proof that we own its key; the same for both roles. `asked`: what the peer wants."""
+    send_certificate(peer, config, await certificate_message(peer, answer, asked), asked.compress_certificate)
+    content = signed_content(context, peer.transcript.hash())
+    signature = await peer.ask(Sign(answer.credential, answer.scheme, content))
+    peer.send(CertificateVerify(answer.scheme, signature))
+
+
+async def certificate_message(
+    peer: Peer,
+    answer: Answer,
+    asked: ClientHelloExtensions | CertificateRequestExtensions,
+    request_context: bytes = b"",
+) -> Certificate:
+    """Our certificate, with its staple and its timestamps where the peer asks for them."""
     staple = await staple_for(peer, answer.credential, asked.status_request)
     status = None if staple is None else CertificateStatus(CertificateStatusType.OCSP, staple)
     timestamps = answer.credential.timestamps if asked.signed_certificate_timestamp is not None else ()
@@ -323,10 +344,7 @@ async def prove(
     told = CertificateEntryExtensions(status_request=status, signed_certificate_timestamp=timestamps or None)
     chain = [CertificateEntry(first, told)]
     chain += [CertificateEntry(der, CertificateEntryExtensions()) for der in others]
-    send_certificate(peer, config, Certificate(b"", tuple(chain)), asked.compress_certificate)
-    content = signed_content(context, peer.transcript.hash())
-    signature = await peer.ask(Sign(answer.credential, answer.scheme, content))
-    peer.send(CertificateVerify(answer.scheme, signature))
+    return Certificate(request_context, tuple(chain))
 
 
 def open_handshake_keys(peer: Peer, handshake: Handshake, hashed: bytes) -> tuple[TrafficSecret, TrafficSecret]:

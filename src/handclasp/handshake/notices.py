@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..identity.certificates import Certificate
 from ..sessions.cache import ClientSession
 
 
@@ -40,5 +41,14 @@ class KeysExpired:
     renewed: bool
 
 
-Notice = TicketReceived | SessionDeclined | EarlyDataRejected | KeysExpired
+@dataclass(frozen=True, slots=True)
+class ClientAuthenticated:
+    """A client answered `request_certificate`. The chain is as it was verified; empty for a client that showed none,
+    or whose certificate was not accepted (`ClientAuth.unverified`): it is whoever it was before.
+    """
+
+    verified_chain: tuple[Certificate, ...]
+
+
+Notice = ClientAuthenticated | TicketReceived | SessionDeclined | EarlyDataRejected | KeysExpired
 """What an application hears of as an event."""

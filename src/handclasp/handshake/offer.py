@@ -151,6 +151,7 @@ def _extensions(
         supported_versions=tuple(config.usable_versions) if newest else None,
         psk_key_exchange_modes=_modes(config) if newest else None,
         early_data=EMPTY if early else None,
+        post_handshake_auth=EMPTY if newest and config.post_handshake_auth else None,
         **_older_extensions(config, session),
     )
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from .. import rules
 from ..channel.schedule import TrafficSecret
-from ..config import ClientConfig, ServerConfig
+from ..config import ClientConfig, Config, ServerConfig
 from ..crypto.hashing import same
 from ..crypto.suites import Suite
 from ..identity.certificates import Certificate
@@ -106,6 +106,8 @@ class Established:
     """What a server makes tickets from; None where there are to be none."""
     keeper: TicketKeeper | None = field(default=None, repr=False)
     """What a client makes of tickets; None where it keeps none."""
+    later: Config | None = field(default=None, repr=False)
+    """The configuration, where a client may be asked for a certificate after the handshake; None where it may not."""
     server_certificate: Certificate | None
     """For the binding tls-server-end-point: the server's, whichever side we are."""
     unique: bytes | None = None
@@ -123,6 +125,15 @@ class Established:
             and self.identity.peer.chain[:1] != (self.possession.certificate,)
         ):
             raise TypeError("the certificate that was verified is not the one whose key was proved")
+
+
+def later_of(
+    config: Config, identity: Identity | Anonymous | SharedKey, protocol: object, *, offered: bool
+) -> Config | None:
+    """Whether a client may be asked for a certificate after the handshake: not where a key known beforehand has
+    authenticated it (RFC 8446 §4.3.2), nor in HTTP/2 (RFC 8740 §2).
+    """
+    return config if offered and not isinstance(identity, SharedKey) and protocol != "h2" else None
 
 
 def signed_content(context: bytes, transcript_hash: bytes) -> bytes:

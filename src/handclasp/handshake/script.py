@@ -33,6 +33,7 @@ from ..wire.messages import ClientHello, HandshakeMessage
 from ..wire.names import HandshakeType, SignatureScheme
 from ..wire.records import ChangeCipherSpec
 from .notices import Notice
+from .wishes import RequestCertificate, SendTickets, Wish
 
 T = TypeVar("T")
 A = TypeVar("A", bound=HandshakeMessage)
@@ -44,11 +45,13 @@ C = TypeVar("C", bound=HandshakeMessage)
 class Receive:
     """The script waits for one of these messages."""
 
-    types: tuple[type[HandshakeMessage] | type[ChangeCipherSpec] | type[SendTickets], ...]
+    types: tuple[type[HandshakeMessage] | type[ChangeCipherSpec], ...]
+    wishes: bool = False
+    """Whether this is a moment for what the application wishes."""
 
     def unexpected(self, type_: HandshakeType) -> PeerFault:
         """Another message came."""
-        due = " or ".join(cls.__name__ for cls in self.types if cls is not SendTickets)
+        due = " or ".join(cls.__name__ for cls in self.types)
         return PeerFault(MESSAGE_UNEXPECTED, f"{type_} where {due} was due")
 
 
@@ -295,16 +298,6 @@ class ClaimEarlyData(Consult[T]):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SendTickets:
-    """A wish of the application, between messages: more tickets for the client."""
-
-    count: int
-
-
-Wish = SendTickets
-"""What an application may ask of a script between messages."""
-
 Want = Receive | Question[Any]
 Script = Coroutine[Want, Any, T]
 
@@ -327,6 +320,7 @@ class Peer:
         "client_random",
         "notes",
         "notices",
+        "received",
         "transcript",
         "update_pending",
     )
@@ -344,6 +338,8 @@ class Peer:
         """What was settled so far, and why."""
         self.notices: list[Notice] = []
         """What the application has yet to hear."""
+        self.received = b""
+        """The last message as it came."""
         self.answers_early = False
         """True once a server that takes early data has sent its Finished: it may answer (RFC 8446 §4.4.4)."""
         self.update_pending = False
@@ -363,16 +359,24 @@ class Peer:
     async def receive(self, *types: type[HandshakeMessage]) -> HandshakeMessage:
         """The next handshake message, which has to be one of these. The only place where a message can arrive."""
         message, raw = await _suspend(Receive(types))
+        self.received = raw
         self.transcript.add(raw)
         received: HandshakeMessage = message
         return received
 
-    async def receive_or_wish(self, type_: type[A]) -> A | SendTickets:
+    @overload
+    async def receive_or_wish(self, first: type[A], /) -> A | Wish: ...
+
+    @overload
+    async def receive_or_wish(self, first: type[A], second: type[B], /) -> A | B | Wish: ...
+
+    async def receive_or_wish(self, *types: type[HandshakeMessage]) -> HandshakeMessage | Wish:
         """After the handshake: the next message, or what the application wishes for in the meantime."""
-        got = await _suspend(Receive((type_, SendTickets)))
-        if isinstance(got, SendTickets):
+        got = await _suspend(Receive(types, wishes=True))
+        if isinstance(got, SendTickets | RequestCertificate):
             return got
-        received: A = got[0]
+        message, self.received = got
+        received: HandshakeMessage = message
         return received
 
     async def receive_change_cipher_spec(self) -> None:
@@ -472,6 +476,11 @@ class Peer:
     def tell(self, notice: Notice) -> None:
         """Something the application hears of as an event."""
         self.notices.append(notice)
+
+    def value(self, subject: Subject) -> object:
+        """What was settled; None while it is not."""
+        noted = self.notes.get(subject)
+        return None if noted is None else noted.value
 
     def note(self, subject: Subject, value: object, why: str) -> None:
         """Something was settled."""

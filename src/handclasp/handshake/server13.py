@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from .. import rules
 from ..channel.inbound import ChangeCipherSpecs
 from ..channel.schedule import Early
-from ..config import ServerConfig
+from ..config import ClientAuth, ServerConfig
 from ..crypto.groups import respond
 from ..crypto.secret import Secret
 from ..crypto.signatures import CERTIFICATE_ONLY
@@ -27,6 +27,7 @@ from ..wire.extensions import (
 )
 from ..wire.messages import (
     RETRY_RANDOM,
+    Certificate,
     CertificateRequest,
     CertificateVerify,
     ClientHello,
@@ -49,6 +50,7 @@ from .proofs import (
     Established,
     Proofs,
     check_finished,
+    later_of,
     signed_content,
 )
 from .psk import Accepted, accept_psk, check_psks, choose_mode, find_psk, proofs_of
@@ -142,6 +144,7 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
         read_secret=read_secret,
         exporter=exporter,
         issuer=issuer_of(config, hello, kept),
+        later=later_of(config, identity, plan.protocol, offered=hello.extensions.post_handshake_auth is not None),
         server_certificate=None if answer is None else answer.credential.leaf,
     )
 
@@ -336,20 +339,21 @@ def agreed_sizes(
 async def show_certificate(peer: Peer, config: ServerConfig, hello: ClientHello, answer: Answer) -> None:
     """Ask for the client's, where we want one; show ours."""
     if config.client_auth is not None:
-        peer.send(certificate_request(config))
+        peer.send(certificate_request(config, config.client_auth))
     await prove(peer, config, answer, SERVER_CONTEXT, hello.extensions)
 
 
-def certificate_request(config: ServerConfig) -> CertificateRequest:
-    """RFC 8446 §4.3.2."""
-    asked = config.client_auth
-    authorities = tuple(asked.authorities) if asked is not None else ()
-    stapled = asked is not None and Revocation.of(asked.revocation).asks_for_staples
+def certificate_request(config: ServerConfig, auth: ClientAuth, context: bytes = b"") -> CertificateRequest:
+    """RFC 8446 §4.3.2; with a context where it comes after the handshake."""
+    authorities = tuple(auth.authorities)
+    stapled = Revocation.of(auth.revocation).asks_for_staples
+    # an answer after the handshake is rare: it is not worth compressing
+    compressed = () if context else tuple(known.algorithm for known in config.certificate_compression)
     return CertificateRequest(
-        b"",
+        context,
         CertificateRequestExtensions(
             status_request=EMPTY if stapled else None,
-            compress_certificate=tuple(known.algorithm for known in config.certificate_compression) or None,
+            compress_certificate=compressed or None,
             signature_algorithms=tuple(config.signature_schemes) + CERTIFICATE_ONLY,
             certificate_authorities=authorities or None,
         ),
@@ -364,12 +368,7 @@ async def authenticate_client(peer: Peer, config: ServerConfig, psk: Accepted | 
         return Anonymous(), Anonymous()
     message = await receive_certificate(peer, config)
     require(message.certificate_request_context == b"", rules.CERTIFICATE_CONTEXT)
-    solicited = (
-        {ExtensionType.STATUS_REQUEST} if Revocation.of(config.client_auth.revocation).asks_for_staples else set()
-    )
-    for entry in message.certificate_list:
-        require(solicited.issuperset(entry.extensions.order), rules.EXTENSION_UNSOLICITED, str(entry.extensions.order))
-    staples = [read_staple(entry.extensions.status_request) for entry in message.certificate_list]
+    staples = staples_of(config.client_auth, message)
     if not message.certificate_list:
         require(not config.client_auth.required, rules.CERTIFICATE_REQUIRED)
         return Anonymous(), Anonymous()
@@ -380,3 +379,11 @@ async def authenticate_client(peer: Peer, config: ServerConfig, psk: Accepted | 
     possession = check_signed(leaf, verify.algorithm, verify.signature, content, ours, TLSVersion.TLS_1_3)
     peer.note(Subject.CLIENT_SIGNATURE_SCHEME, verify.algorithm, f"what the client's {leaf.key_description} key can do")
     return await admit(peer, config, config.client_auth, possession, staples)
+
+
+def staples_of(auth: ClientAuth, message: Certificate) -> list[bytes]:
+    """The OCSP responses that a client has stapled, in its chain's order. Raises PeerFault for what was not asked."""
+    solicited = {ExtensionType.STATUS_REQUEST} if Revocation.of(auth.revocation).asks_for_staples else set()
+    for entry in message.certificate_list:
+        require(solicited.issuperset(entry.extensions.order), rules.EXTENSION_UNSOLICITED, str(entry.extensions.order))
+    return [read_staple(entry.extensions.status_request) for entry in message.certificate_list]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, cast
 
+from ..config import ClientAuth
 from ..errors import ConnectionClosed, TLSError
 from ..events import ConnectionInfo
 from ..wire.names import TLSVersion
@@ -81,6 +82,14 @@ class TLSTransport(asyncio.Transport):
     def send_tickets(self, count: int = 1) -> None:
         """A server's: give the client more tickets for short handshakes, at a moment of its choice (TLS 1.3)."""
         self._stream.wish(lambda: self._stream.connection.send_tickets(count))
+        self._settle()
+
+    def request_certificate(self, auth: ClientAuth | None = None) -> None:
+        """A server's: ask the client for its certificate, after the handshake (TLS 1.3, RFC 8446 §4.6.2).
+
+        Its answer comes with what is read next: `info.verified_chain`. See `ServerConnection.request_certificate`.
+        """
+        self._stream.wish(lambda: self._stream.connection.request_certificate(auth))
         self._settle()
 
     # --- a transport ---

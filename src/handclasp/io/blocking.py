@@ -8,7 +8,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Literal, Self, TypeVar, overload
 
-from ..config import ClientConfig, ServerConfig
+from ..config import ClientAuth, ClientConfig, ServerConfig
 from ..connection import Connection
 from ..errors import ConfigError, NotEstablished
 from ..events import ConnectionInfo
@@ -219,6 +219,13 @@ class TLSSocket:
     def send_tickets(self, count: int = 1) -> None:
         """A server's: give the client more tickets for short handshakes, at a moment of its choice (TLS 1.3)."""
         self._run(self.stream.send_tickets(count))
+
+    def request_certificate(self, auth: ClientAuth | None = None) -> None:
+        """A server's: ask the client for its certificate, after the handshake (TLS 1.3, RFC 8446 §4.6.2).
+
+        Its answer comes with what is read next: `info.verified_chain`. See `ServerConnection.request_certificate`.
+        """
+        self._run(self.stream.request_certificate(auth))
 
     def export(self, label: str | bytes, context: bytes | None = None, length: int = 32) -> bytes:
         """Keying material for another protocol, RFC 8446 §7.5."""

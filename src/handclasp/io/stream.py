@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from typing import Any, Protocol
 
-from ..config import ClientConfig, ServerConfig
+from ..config import ClientAuth, ClientConfig, ServerConfig
 from ..connection import ClientConnection, Connection, ServerConnection
 from ..errors import ConfigError, ConnectionClosed, HandshakeTimeout, TLSError
 from ..events import Asked, Closed, Data, EarlyDataReceived, HandshakeComplete
@@ -173,6 +173,11 @@ class Stream:
         self.wish(lambda: self.connection.send_tickets(count))
         # who is reading answers by itself, as soon as something has come
         await self.transport.if_free(self.transport.reading, self._answer_all)
+        await self.flush()
+
+    async def request_certificate(self, auth: ClientAuth | None = None) -> None:
+        """A server's: ask the client who it is, by now (TLS 1.3); see `ServerConnection.request_certificate`."""
+        self.wish(lambda: self.connection.request_certificate(auth))
         await self.flush()
 
     async def _answer_all(self) -> None:
