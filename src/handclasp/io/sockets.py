@@ -256,6 +256,8 @@ class ThreadLock:
         self._lock = threading.Lock()
 
     async def __aenter__(self) -> None:
+        if self._lock.acquire(blocking=False):
+            return
         left = _left()
         if not self._lock.acquire(timeout=-1 if left is None else left):
             raise TimeoutError("the deadline has passed")
