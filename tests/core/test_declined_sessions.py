@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from handclasp import (
+    CipherSuite,
     ClientAuth,
     ClientConfig,
     ClientConnection,
@@ -212,6 +213,45 @@ def test_a_session_goes_on_as_whom_it_was_made(
         pair = both.meet()
         assert pair.server.info.resumed
         assert [chain.der for chain in pair.server.info.verified_chain[:1]] == [shown.leaf.der for shown in ours]
+
+
+SHA256, SHA384 = CipherSuite.TLS_AES_128_GCM_SHA256, CipherSuite.TLS_AES_256_GCM_SHA384
+OLDER = (
+    CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+)
+
+
+@pytest.mark.attack(34, "sessions across configurations")
+@pytest.mark.parametrize(
+    ("version", "first", "then", "used"),
+    [
+        # the server still knows a suite of the session's hash, and prefers another
+        (TLSVersion.TLS_1_3, [SHA256], [SHA384, SHA256], SHA384),
+        (TLSVersion.TLS_1_3, [SHA256], [SHA384], SHA384),
+        # TLS 1.2 goes on with just the same suite, which is off by now
+        (TLSVersion.TLS_1_2, OLDER[:1], OLDER[1:], OLDER[1]),
+    ],
+    ids=["another hash", "no such hash", "another suite in TLS 1.2"],
+)
+def test_a_session_is_for_its_suite(
+    version: TLSVersion,
+    first: list[CipherSuite],
+    then: list[CipherSuite],
+    used: CipherSuite,
+    kept: dict[str, Any],
+    trust: TrustStore,
+    credential: Credential,
+) -> None:
+    both = machines(trust, credential, version, **kept)
+    both.client = both.client.replace(cipher_suites=[SHA256, SHA384] if version is TLSVersion.TLS_1_3 else OLDER)
+    both.server = both.server.replace(cipher_suites=first)
+    both.meet()
+    both.server = both.server.replace(cipher_suites=then)
+    pair = both.meet()
+    assert not pair.client.info.resumed
+    assert pair.server.info.cipher_suite is used
+    assert "suite" in told(pair)[1][0]
 
 
 @VERSIONS
