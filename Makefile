@@ -70,7 +70,7 @@ bogo: $(VENV)/.test
 	cd tests && ../$(BIN)/python -m conformance.bogo.measure
 	$(MAKE) docs
 
-# How fast, beside the other TLS libraries there are for Python; half an hour, or a minute.
+# How fast, beside the other TLS libraries there are for Python; ten minutes or more, or one minute.
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench --json bench.json --plot docs/performance.svg --page docs/performance.md
 
