@@ -362,3 +362,17 @@ def test_a_replay_store_of_one_process_takes_nothing_from_before_its_time(
     if order == "the session first":
         both.server = both.server.replace(early_data=EarlyData(replay=ReplayGuard(clock=both.clock)))
     assert not taken()
+
+
+@pytest.mark.attack(17, "0-RTT replay")
+def test_early_data_goes_with_just_its_suite(trust: TrustStore, credential: Credential) -> None:
+    """Another suite of the same hash resumes the session; what was sent under the first is passed over."""
+    both = machines(trust, credential, TLSVersion.TLS_1_3, tickets=TicketKeys())
+    other = CipherSuite.TLS_CHACHA20_POLY1305_SHA256
+    both.server = both.server.replace(cipher_suites=[SHA256, other], early_data=EarlyData(replay=Seen()))
+    both.meet()
+    both.server = both.server.replace(cipher_suites=[other])
+    pair = both.meet(early_data=b"GET /")
+    assert pair.client.info.resumed
+    assert pair.client.info.cipher_suite is other
+    assert pair.client.info.early_data is pair.server.info.early_data is False
