@@ -261,6 +261,7 @@ def test_a_client_that_did_not_offer_it_does_not_answer(
     assert caught.value.rule is rules.MESSAGE_UNEXPECTED
 
 
+@pytest.mark.limit("certificate_requests")
 @pytest.mark.attack(52, "KeyUpdate flood")
 def test_a_client_signs_so_often_and_no_more(trust: TrustStore, credential: Credential, mine: Credential) -> None:
     limits = Limits(certificate_requests=3)
