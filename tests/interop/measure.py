@@ -40,8 +40,8 @@ COLUMNS: Final = (
 
 TEXT: Final = (
     "Each row is read from our end of the connections that the tests made, and is there only if all of them passed. "
-    "Handshakes are those that were finished; refusals by us are named by our code for the reason, and refusals by the "
-    "peer by its alert."
+    "Handshakes are those that were finished; suites, groups and signature schemes are how many different ones they "
+    "had. Refusals by us are named by our code for the reason, and refusals by the peer by its alert."
 )
 
 ALONE: Final = ("unshare", "--net", "--map-root-user", "sh", "-c", 'ip link set lo up && exec "$0" "$@"')
