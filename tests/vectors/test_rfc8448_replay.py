@@ -226,7 +226,7 @@ def _server(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> Connection:
     if mutual:
         request = trace.message("server", "CertificateRequest")
         parsed = CertificateRequest.parse(request[4:])
-        monkeypatch.setattr(server13, "certificate_request", lambda config: parsed)
+        monkeypatch.setattr(server13, "certificate_request", lambda config, auth: parsed)
     return ServerConnection(config)
 
 
