@@ -55,6 +55,8 @@ OPENSSL_GROUPS = {
     NamedGroup.SECP384R1: "secp384r1",
     NamedGroup.SECP521R1: "secp521r1",
     NamedGroup.X448: "x448",
+    NamedGroup.MLKEM768: "MLKEM768",
+    NamedGroup.MLKEM1024: "MLKEM1024",
 }
 
 ROLES = pytest.mark.parametrize("role", ["client", "server"])
@@ -91,11 +93,11 @@ def test_suite_and_group(role: str, suite: CipherSuite, group: NamedGroup, ident
     # ours may use every group and suite: OpenSSL's one of each is what decides
     if role == "client":
         theirs = newer_server_peer(newer_server(identities.of(), groups=OPENSSL_GROUPS[group], suites=str(suite)))
-        config = ClientConfig(trust=identities.trust, cipher_suites=list(SUITES), key_shares=[group])
+        config = ClientConfig(trust=identities.trust, cipher_suites=list(SUITES), groups=GROUPS, key_shares=[group])
         meeting = shake(ClientConnection(config, NAME), theirs)
     else:
         theirs = newer_client_peer(newer_client(identities, groups=OPENSSL_GROUPS[group], suites=str(suite)))
-        served = ServerConfig(credentials=[identities.of().credential], cipher_suites=list(SUITES))
+        served = ServerConfig(credentials=[identities.of().credential], cipher_suites=list(SUITES), groups=GROUPS)
         meeting = shake(ServerConnection(served), theirs)
     info = meeting.ours.info
     assert theirs.cipher_suite == str(info.cipher_suite) == str(suite)
@@ -174,7 +176,7 @@ def test_retry_leads_to(role: str, group: NamedGroup, identities: Identities) ->
     _skip_unless_both_know(group)
     if role == "client":
         theirs = newer_server_peer(newer_server(identities.of(), groups=OPENSSL_GROUPS[group]))
-        config = ClientConfig(trust=identities.trust, key_shares=[NamedGroup.SECP521R1])
+        config = ClientConfig(trust=identities.trust, groups=GROUPS, key_shares=[NamedGroup.SECP521R1])
         meeting = shake(ClientConnection(config, NAME), theirs)
     else:
         # the asterisk marks the one group to send a share for

@@ -1,6 +1,6 @@
 """Run BoringSSL's protocol tests against us, and write down what came of it: `make bogo`.
 
-    HANDCLASP_BOGO_RUNNER=… python -m conformance.bogo.measure      from tests/
+    HANDCLASP_BOGO_RUNNER=… python -m conformance.bogo.measure [FLAG ...]      from tests/; flags are for the runner
 
 The counts by scope and the reasons for what is not run need the list of tests in the folder of public test data.
 """
@@ -33,14 +33,14 @@ SCOPES: dict[str, Callable[[Listed], bool]] = {
 }
 
 
-def main() -> int:
+def main(flags: list[str]) -> int:
     """Returns the runner's own verdict, or 2 where something is missing."""
     runner, folder = os.environ.get(RUNNER), seeds.folder()
     if not runner or not (folder / listed.FILE).exists():
         print(f"needs {RUNNER} and {folder / listed.FILE}", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as temporary, standing_by(Path(temporary)) as shim:
-        outcome = run(runner, shim, Path(temporary))
+        outcome = run(runner, shim, Path(temporary), *flags)
     print(outcome.output[-20_000:] if outcome.status else dict(Counter(outcome.outcomes.values())))
     tests = listed.read(folder)
     keep("bogo", counted(tests, outcome))
@@ -82,4 +82,4 @@ def reasons(tests: list[Listed], outcome: Outcome) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
