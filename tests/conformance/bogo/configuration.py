@@ -101,12 +101,13 @@ class Memory:
     wallet: Wallet = field(default_factory=Wallet)
     tickets: TicketKeys = field(default_factory=TicketKeys)
     sessions: ServerSessions = field(init=False)
-    replay: ReplayGuard = field(default_factory=ReplayGuard)
+    replay: ReplayGuard = field(init=False)
     opened: Session | None = None
     """The session of the ticket that was opened last in this connection."""
 
     def __post_init__(self) -> None:
         self.sessions = ServerSessions(clock=self.clock)
+        self.replay = ReplayGuard(clock=self.clock)
 
 
 class Trusting:

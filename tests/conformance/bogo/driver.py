@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ class Outcome:
     outcomes: dict[str, str]
     """PASS, FAIL or SKIP by the name of the test; what a pattern disables is not there."""
     output: str
+
+    def failures(self) -> list[str]:
+        """What the runner says of each test that failed."""
+        return re.findall(r"^FAILED .*?(?=^(?:PASSED|UNIMPLEMENTED|FAILED) |\Z)", self.output, re.DOTALL | re.MULTILINE)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def main(flags: list[str]) -> int:
         return 2
     with tempfile.TemporaryDirectory() as temporary, standing_by(Path(temporary)) as shim:
         outcome = run(runner, shim, Path(temporary), *flags)
-    print(outcome.output[-20_000:] if outcome.status else dict(Counter(outcome.outcomes.values())))
+    print(dict(Counter(outcome.outcomes.values())), *outcome.failures(), sep="\n")
     tests = listed.read(folder)
     keep("bogo", counted(tests, outcome))
     keep("bogo-not-run", reasons(tests, outcome))
