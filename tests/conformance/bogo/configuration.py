@@ -73,7 +73,7 @@ SCHEMES_BY_DEFAULT = (
 class Clock:
     """The time as the library sees it: it stands still, but for tests that put it forward."""
 
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
 
     def __call__(self) -> datetime:
         return self.now
