@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from handclasp import AlertReceived, ClientAuth, Limits, rules
+from handclasp import Alert, AlertReceived, ClientAuth, Limits, rules
 from handclasp.channel.inbound import Inbound
 from handclasp.channel.protection import Keys
 from handclasp.handshake.script import Peer
@@ -79,18 +79,33 @@ def test_alerts_have_two_bytes(content: bytes, rule: Rule, mirrored: bool) -> No
     assert_refused(stage, fall, rule.alert)
 
 
+NUMBERS = (10, 20, 40, 80, 100, 116, 255)
+
+
 @both_ways
-@pytest.mark.parametrize("level", [1, 2])
-@pytest.mark.parametrize("number", [10, 20, 40, 80, 100, 116, 255])
-def test_any_other_alert_is_the_end(level: int, number: int, mirrored: bool) -> None:
-    """RFC 8446 §6: the level means nothing, unknown alerts are errors."""
+@pytest.mark.parametrize("number", NUMBERS)
+def test_any_other_alert_is_the_end(number: int, mirrored: bool) -> None:
+    """RFC 8446 §6: unknown alerts are errors too."""
     scene = Stage(mirrored).joined()
-    inject(scene.other, ContentType.ALERT, bytes([level, number]))
+    inject(scene.other, ContentType.ALERT, bytes([2, number]))
     error = scene.deliver().error
     assert type(error) is AlertReceived
     assert error.alert == number
     assert error.alert_received
     assert scene.victim.data_to_send() == b""
+
+
+@both_ways
+@pytest.mark.parametrize("number", NUMBERS)
+def test_an_error_that_calls_itself_a_warning_is_the_end_too(number: int, mirrored: bool) -> None:
+    """RFC 8446 §6.2: it must not be sent, and ends the connection all the same. The error names the alert."""
+    stage = Stage(mirrored)
+    scene = stage.joined()
+    inject(scene.other, ContentType.ALERT, bytes([1, number]))
+    fall = scene.deliver()
+    assert fall.error.rule is rules.ALERT_WARNING
+    assert str(Alert(number)) in str(fall.error)
+    assert_refused(stage, fall, Alert.DECODE_ERROR)
 
 
 @pytest.mark.attack(43, "close_notify in the handshake")
