@@ -246,7 +246,26 @@ def test_the_import_checks_can_fail() -> None:
 def test_importing_the_package_pulls_in_little(named: str) -> None:
     """Nothing of the library before a public name is used, and no runtime that nobody asked for then."""
     imports = f"import sys; before = set(sys.modules); import handclasp{named}"
-    code = f"{imports}; print('\\n'.join(sorted(set(sys.modules) - before)))"
+    loaded = _run(f"{imports}; print('\\n'.join(sorted(set(sys.modules) - before)))").split()
+    assert ("handclasp.connection" in loaded) is ("cryptography" in loaded) is bool(named)
+    unwanted = ("asyncio", "ssl", "_ssl", "rich", "trio", "anyio", "handclasp.lab", "handclasp.cli", "handclasp.danger")
+    assert [name for name in loaded if name in unwanted or name.startswith("handclasp.lab.")] == []
+
+
+@pytest.mark.parametrize("name", ["connection", "lab.pair", "handshake.client13", "testing"])
+def test_a_module_may_be_the_first_one(name: str) -> None:
+    """Whichever is imported before all others: `from . import rules` does not ask for the public names."""
+    assert _run(f"import handclasp.{name}, sys; print('handclasp.{name}' in sys.modules)").strip() == "True"
+
+
+def test_naming_a_module_imports_no_other() -> None:
+    told = _run("import handclasp, sys; handclasp.rules; print('\\n'.join(sys.modules))").split()
+    assert "handclasp.rules" in told
+    assert "handclasp.api" not in told
+
+
+def _run(code: str) -> str:
+    """What an interpreter prints in which nothing of ours is imported yet."""
     paths = os.pathsep.join([str(ROOT.parent), os.environ.get("PYTHONPATH", "")])
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
@@ -256,10 +275,7 @@ def test_importing_the_package_pulls_in_little(named: str) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    loaded = run.stdout.split()
-    assert ("handclasp.connection" in loaded) is ("cryptography" in loaded) is bool(named)
-    unwanted = ("asyncio", "ssl", "_ssl", "rich", "trio", "anyio", "handclasp.lab", "handclasp.cli", "handclasp.danger")
-    assert [name for name in loaded if name in unwanted or name.startswith("handclasp.lab.")] == []
+    return run.stdout
 
 
 # --- never used ------------------------------------------------------------------------------------------------------

@@ -15,20 +15,23 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, or `handclasp.aio` and `handclasp.anyio`: imported when it is first named.
+    """A module of the package, such as `handclasp.aio`, or a public name: imported when it is first named.
 
-    Nobody pays for a runtime that he does not use, nor `handclasp --version` for the whole library.
+    Nobody pays for a runtime that he does not use, nor `handclasp --version` for the whole library. Modules come first:
+    `from . import rules` asks here too, and must not import all the others for it.
     """
-    if name in ("aio", "anyio"):
-        return importlib.import_module(f".{name}", __name__)
-    public = importlib.import_module(".api", __name__)
-    if name in public.__all__:
-        globals()[name] = value = getattr(public, name)
-        return value
     if name == "__all__":
-        return public.__all__
-    if name in globals():  # a module of the package, which has just been imported
-        return globals()[name]
+        return importlib.import_module(".api", __name__).__all__
+    if not name.startswith("_"):
+        try:
+            return importlib.import_module(f".{name}", __name__)
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+        public = importlib.import_module(".api", __name__)
+        if name in public.__all__:
+            globals()[name] = value = getattr(public, name)
+            return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
