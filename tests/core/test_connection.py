@@ -49,11 +49,13 @@ from handclasp import (
     TrustStore,
     VerifiedPeer,
 )
+from handclasp.codes import GREASE
 from handclasp.crypto.signatures import KeyKind, PublicKey
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.pair import Pair, handshake
+from handclasp.limits import RECORD_HEADER
 from handclasp.trace import DataMoved, Direction, Epoch, KeysChanged, MessageMoved, RecordMoved, TraceEvent
-from handclasp.wire.messages import ClientHello
+from handclasp.wire.messages import HEADER_SIZE, ClientHello
 from handclasp.wire.names import ContentType
 
 
@@ -447,8 +449,12 @@ def test_grease_is_sent_and_ignored(client_config: ClientConfig, server_config: 
     for grease in (True, False):
         client = ClientConnection(client_config.replace(grease=grease), "localhost")
         hello = client.data_to_send()
-        reserved = [i for i in range(16) if bytes([0x0A + 16 * i] * 2) in hello]
-        assert bool(reserved) >= grease
+        said = ClientHello.parse(hello[RECORD_HEADER + HEADER_SIZE :])
+        lists = said.extensions
+        assert lists.supported_groups is not None
+        assert lists.supported_versions is not None
+        firsts = (said.cipher_suites[0], lists.supported_groups[0], lists.supported_versions[0], lists.order[0])
+        assert [first in GREASE for first in firsts] == [grease] * 4
         server = ServerConnection(server_config)
         server.receive_data(hello)
         client.receive_data(server.data_to_send())
