@@ -24,41 +24,21 @@ from handclasp import (
 )
 
 from .patience import waits_less_than
+from .peers import in_thread
 
 DATA = bytes(range(256)) * 4096
-
-
-@contextlib.contextmanager
-def beside(work: Callable[[], None]) -> Iterator[None]:
-    """Something that runs in a thread meanwhile, and succeeds."""
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join(20)
-        assert not thread.is_alive()
-        assert failed == []
 
 
 @contextlib.contextmanager
 def pair(client: ClientConfig, server: ServerConfig) -> Iterator[tuple[TLSSocket, TLSSocket]]:
     ours, theirs = socket.socketpair()
     made: list[TLSSocket] = []
-    with beside(lambda: made.append(handclasp.wrap(theirs, server))):
+    with in_thread(lambda: made.append(handclasp.wrap(theirs, server))):
         near = handclasp.wrap(ours, client, server_name="localhost")
     try:
         yield near, made[0]
     finally:
-        with beside(made[0].close):
+        with in_thread(made[0].close):
             near.close()
 
 
@@ -74,7 +54,7 @@ def test_a_reader_that_gives_up_does_not_stop_a_writer(
 ) -> None:
     """Each thread has its own deadline; a write that waits for its peer survives a read that did not."""
     with pair(client_config, server_config) as (near, far):
-        with beside(lambda: near.sendall(DATA)):
+        with in_thread(lambda: near.sendall(DATA)):
             near.settimeout(0.05)
             for _ in range(3):
                 with pytest.raises(TimeoutError):
@@ -99,7 +79,7 @@ def test_a_write_that_timed_out_leaves_no_gap(client_config: ClientConfig, serve
             while not received.endswith(b"<the end>"):
                 received.extend(far.recv(65536))
 
-        with beside(read):
+        with in_thread(read):
             near.sendall(b"<the end>")
         assert len(received) > len(b"<the end>")
         assert DATA.startswith(received.removesuffix(b"<the end>"))
@@ -116,7 +96,7 @@ def test_a_trickle_does_not_extend_a_timeout(client_config: ClientConfig, server
                 while not stop.wait(0.02):
                     below.sendall(b"x")
 
-        with beside(trickle):
+        with in_thread(trickle):
             near.settimeout(0.2)
             with waits_less_than(1), pytest.raises(TimeoutError):
                 near.recv(1)
@@ -130,7 +110,7 @@ def test_shutting_down_wakes_a_reader(client_config: ClientConfig, server_config
             with contextlib.suppress(TLSError, OSError):
                 assert near.recv(1) == b""
 
-        with beside(read):
+        with in_thread(read):
             near.shutdown(socket.SHUT_RDWR)
         with pytest.raises(ValueError, match="no way"):
             near.shutdown(socket.SHUT_RD)
@@ -157,7 +137,7 @@ def test_closing_while_another_thread_reads(
                     while answers and far.recv(1000):
                         pass
 
-            with beside(read), beside(answer), waits_less_than(3):
+            with in_thread(read), in_thread(answer), waits_less_than(3):
                 near.close()
             assert DATA.startswith(received)
 
@@ -190,7 +170,7 @@ def test_selectors(client_config: ClientConfig, server_config: ServerConfig) -> 
             except BlockingIOError:
                 ready(selector, near)
 
-    with beside(serve), selectors.DefaultSelector() as selector:
+    with in_thread(serve), selectors.DefaultSelector() as selector:
         near = handclasp.wrap(ours, client_config, server_name="localhost")
         assert near.gettimeout() == 0
         with pytest.raises(NotEstablished):
@@ -243,7 +223,7 @@ def test_bytes_that_were_read_before(client_config: ClientConfig, server_config:
         with handclasp.wrap(theirs, server_config, received=first) as far:
             far.sendall(far.recv(10))
 
-    with beside(serve), handclasp.wrap(ours, client_config, server_name="localhost") as near:
+    with in_thread(serve), handclasp.wrap(ours, client_config, server_name="localhost") as near:
         near.sendall(b"x")
         assert near.recv(1) == b"x"
 
@@ -257,7 +237,7 @@ def test_bytes_that_were_read_of_tls_in_tls(client_config: ClientConfig, server_
                 inner.sendall(inner.recv(10))
                 assert inner.recv(10) == b""
 
-        with beside(serve), handclasp.wrap(near, client_config, server_name="localhost") as inner:
+        with in_thread(serve), handclasp.wrap(near, client_config, server_name="localhost") as inner:
             inner.sendall(b"x")
             assert inner.recv(1) == b"x"
 
@@ -270,7 +250,7 @@ def test_tls_in_tls_without_blocking(client_config: ClientConfig, server_config:
                 inner.sendall(read_exactly(inner, len(DATA)))
                 assert inner.recv(10) == b""
 
-        with beside(serve):
+        with in_thread(serve):
             near.setblocking(False)
             inner = handclasp.wrap(near, client_config, server_name="localhost")
             selector.register(inner.fileno(), selectors.EVENT_READ)
@@ -313,7 +293,7 @@ def test_the_way_back_to_plain(client_config: ClientConfig, server_config: Serve
             assert rest == b""
             plain.sendall(b"in the open")
 
-    with beside(serve):
+    with in_thread(serve):
         near = handclasp.wrap(ours, client_config, server_name="localhost")
         plain, rest = near.unwrap()
         assert near.recv(100) == b"the last protected words"
@@ -341,7 +321,7 @@ def test_what_comes_behind_close_notify_is_given_back(client_config: ClientConfi
             said.set()
             theirs.recv(65536)
 
-    with beside(serve):
+    with in_thread(serve):
         near = handclasp.wrap(ours, client_config, server_name="localhost")
         assert said.wait(10)
         plain, rest = near.unwrap()
@@ -364,7 +344,7 @@ def test_tls_in_tls(client_config: ClientConfig, server_config: ServerConfig, de
             far.sendall(read_exactly(far, len(DATA)))
             assert far.recv(1) == b""
 
-    with beside(serve), wrapped(ours, client_config, "localhost") as near:
+    with in_thread(serve), wrapped(ours, client_config, "localhost") as near:
         near.settimeout(0.05)
         with pytest.raises(TimeoutError):
             near.recv(1)
