@@ -68,6 +68,11 @@ MIDWAY = (CertificateVerify, Finished)
 
 T = TypeVar("T")
 
+_DATA, _EARLY = ContentType.APPLICATION_DATA, Epoch.EARLY  # a member of an enumeration takes 0.04 µs to get at
+
+_REFUSALS = (ConnectionClosed, NotEstablished)
+"""What is the caller's error alone, and leaves the connection as it is."""
+
 _NO_ERRORS = (Alert.CLOSE_NOTIFY, Alert.USER_CANCELED, Alert.NO_RENEGOTIATION)
 
 
@@ -133,12 +138,27 @@ class Connection:
 
         Events that came before the error stay available. What comes after close_notify is ignored (RFC 8446 §6.1).
         """
-        with _Turn(self):
-            self._require_alive()
-            if self._close_received:
-                return
-            self._inbound.deframer.feed(bytes(data))
-            self._guard(self._pump)
+        received = data if type(data) is bytes else bytes(data)
+        failure = None
+        # `_Turn` and `_guard` in one piece, here and in `data_to_send` and `send`: 1 µs less of 5 for each message.
+        if self._forks != FORKS.count or not self._lock.acquire(False):
+            self._keep_out()
+        try:
+            try:
+                if self._error is not None:
+                    self._require_alive()
+                if not self._close_received:
+                    self._inbound.deframer.feed(received)
+                    self._pump()
+            except Exception as caught:
+                failure = self._failed(caught)
+        except BaseException:
+            self._interrupted()
+            raise
+        finally:
+            self._lock.release()
+        if failure is not None:
+            raise failure
 
     def receive_eof(self) -> None:
         """The transport ended. Raises TruncatedError unless the peer said close_notify before."""
@@ -166,11 +186,21 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """Bytes for the transport. After a fatal error too: the alert that tells the peer."""
-        with _Turn(self):
-            self._peer.update_pending = False
-            if self._outbound.unsealed and self._error is None:
-                self._guard(self._outbound.flush)
-            return self._outbound.take()
+        failure = None
+        if self._forks != FORKS.count or not self._lock.acquire(False):
+            self._keep_out()
+        try:
+            try:
+                self._peer.update_pending = False
+                return self._outbound.take()
+            except Exception as caught:
+                failure = self._failed(caught)
+        except BaseException:
+            self._interrupted()  # what was taken may not reach the caller
+            raise
+        finally:
+            self._lock.release()
+        raise failure
 
     @property
     def has_data_to_send(self) -> bool:
@@ -183,14 +213,28 @@ class Connection:
         A server that took early data may answer it sooner, from `EarlyDataReceived` on. As with that data itself, the
         client may then be someone who replays it (RFC 8446 §4.4.4).
         """
-        with _Turn(self):
-            if self._peer.answers_early:
-                self._require_alive()
-            else:
-                self._require_established()
-            self._require_open()
-            self._guard(self._send, memoryview(data).cast("B"))
-            self._require_open()
+        content = data if type(data) is bytes else memoryview(data).cast("B")
+        failure = None
+        if self._forks != FORKS.count or not self._lock.acquire(False):
+            self._keep_out()
+        try:
+            try:
+                if self._error is not None or self._established is None:
+                    self._require_sendable()
+                if self._outbound.closed:
+                    self._require_open()
+                self._send(content)
+                if self._outbound.closed:
+                    self._require_open()
+            except Exception as caught:
+                failure = self._failed(caught)
+        except BaseException:
+            self._interrupted()
+            raise
+        finally:
+            self._lock.release()
+        if failure is not None:
+            raise failure
 
     def close(self) -> None:
         """Say close_notify: we send no more. The peer may go on until it says so too (RFC 8446 §6.1)."""
@@ -336,14 +380,17 @@ class Connection:
             if content is None:
                 return
             type_, data = content
-            if type_ is ContentType.APPLICATION_DATA:
+            if type_ is _DATA:
                 self._data(data)
+                if not inbound.deframer.buffer:
+                    return
                 continue
             self._dispatch(type_, data)
             if self._close_received:
                 return
         held = len(inbound.deframer)
-        require(held <= self._config.limits.buffered, rules.BUFFER_FULL, f"{held} bytes")
+        if held > self._config.limits.buffered:
+            rules.fail(rules.BUFFER_FULL, f"{held} bytes")
 
     def _next_message(self, want: Receive) -> tuple[HandshakeMessage, bytes] | None:
         """The next handshake message, parsed and as it came; None until it is whole. Raises PeerFault."""
@@ -385,20 +432,20 @@ class Connection:
 
     def _data(self, content: bytes) -> None:
         """Application data, which early data is not yet. Raises PeerFault."""
-        if self._inbound.epoch is Epoch.EARLY:
+        inbound, want = self._inbound, self._want
+        if inbound.epoch is _EARLY:
             self._early_data(content)
             return
         if self._established is None:
             rules.fail(rules.EARLY_APPLICATION_DATA)
-        if isinstance(self._want, Receive) and self._want.types[0] in MIDWAY:
+        if isinstance(want, Receive) and not want.wishes and want.types[0] in MIDWAY:
             rules.fail(rules.RECORD_INTERLEAVED, "application data in the midst of an answer")
         if content:
             self._warnings = self._post_handshake = 0
             self._events.append(Data(content))
-        if self._inbound.trace:
-            self._inbound.trace(DataMoved(Direction.RECEIVED, len(content)))
-        expired = self._inbound.worn(len(content))
-        if expired and not self._outbound.closed:
+        if inbound.trace:
+            inbound.trace(DataMoved(Direction.RECEIVED, len(content)))
+        if inbound.wears and (expired := inbound.worn()) and not self._outbound.closed:
             self._renew_keys(expired, KeyUpdateRequest.UPDATE_REQUESTED)
 
     def _early_data(self, content: bytes) -> None:
@@ -497,21 +544,24 @@ class Connection:
         self._resume(value)
         self._pump()
 
-    def _send(self, view: memoryview) -> None:
+    def _send(self, content: bytes | memoryview) -> None:
         outbound = self._outbound
         most = outbound.most_content
-        for start in range(0, len(view), most):
-            chunk = view[start : start + most]
-            expired = outbound.spent(len(chunk))
-            if expired and self._established is not None:  # an answer to early data has no keys to change to yet
-                theirs = self._inbound.worn(0)  # mostly just as old
-                requests = KeyUpdateRequest
-                self._renew_keys(expired, requests.UPDATE_REQUESTED if theirs else requests.UPDATE_NOT_REQUESTED)
-                if outbound.closed:
-                    return
+        if len(content) > most:
+            content = memoryview(content)  # cut without a copy; a slice of all of some bytes is none either
+        for start in range(0, len(content), most):
+            chunk = content[start : start + most]
+            expired = outbound.data(chunk)
+            if expired:
+                if self._established is not None:
+                    theirs = self._inbound.worn()  # mostly just as old
+                    requests = KeyUpdateRequest
+                    self._renew_keys(expired, requests.UPDATE_REQUESTED if theirs else requests.UPDATE_NOT_REQUESTED)
+                    if outbound.closed:
+                        return
+                outbound.data(chunk, regardless=True)  # an answer to early data has no keys to change to yet
             if self._inbound.trace:
                 self._inbound.trace(DataMoved(Direction.SENT, len(chunk)))
-            outbound.data(chunk)
 
     def _renew_keys(self, why: str, request: KeyUpdateRequest) -> None:
         """When a key has had its time: new ones in TLS 1.3, a close_notify in TLS 1.2, which cannot change them."""
@@ -536,20 +586,40 @@ class Connection:
         """Take one step; turn whatever goes wrong into one alert, one error, and a dead connection."""
         try:
             step(*arguments)
-        except PeerFault as fault:
-            error = from_fault(fault, self._peer.chain)
-        except TLSError as raised:
-            error = raised
-        except Exception as bug:
-            error = InternalError(f"a bug in handclasp: {type(bug).__name__}", alert=Alert.INTERNAL_ERROR)
-            error.__cause__ = bug
+        except Exception as caught:
+            failure = self._failed(caught)
         else:
             return
-        # Raised out here, without the frames and the context of the fault: their locals hold secrets.
+        raise failure
+
+    def _failed(self, caught: Exception) -> TLSError:
+        """Die of what went wrong, unless it is that something cannot be asked of the connection now.
+
+        Returns what to raise once the `except` is left, without the frames and the context of the fault: their locals
+        hold secrets.
+        """
+        if isinstance(caught, PeerFault):
+            error = from_fault(caught, self._peer.chain)
+        elif isinstance(caught, TLSError):
+            error = caught
+        else:
+            error = InternalError(f"a bug in handclasp: {type(caught).__name__}", alert=Alert.INTERNAL_ERROR)
+            error.__cause__ = caught
         if isinstance(error, CertificateError):
             error.peer_chain = error.peer_chain or self._peer.chain
-        self._poison(error)
-        raise error.with_traceback(None)
+        if not isinstance(error, _REFUSALS):
+            self._poison(error)
+        return error.with_traceback(None)
+
+    def _interrupted(self) -> None:
+        """Between two lines, anywhere: what was half done cannot go on."""
+        self._poison(InternalError("the connection was interrupted", alert=Alert.INTERNAL_ERROR))
+
+    def _keep_out(self) -> NoReturn:
+        """One caller at a time, and only in the process that made it: elsewhere nonces would repeat."""
+        if self._forks != FORKS.count:
+            raise ConcurrentUseError("this connection was made before a fork: with both processes in it, nonces repeat")
+        raise ConcurrentUseError("this connection is in use by another thread, or by the caller of this callback")
 
     def _poison(self, error: TLSError) -> None:
         """The connection is dead, of its first error."""
@@ -565,6 +635,13 @@ class Connection:
     def _require_alive(self) -> None:
         if self._error is not None:
             raise self._error.with_traceback(None)
+
+    def _require_sendable(self) -> None:
+        """For data: a server may answer early data before the handshake is finished."""
+        if self._peer.answers_early:
+            self._require_alive()
+        else:
+            self._require_established()
 
     def _require_established(self) -> Established:
         self._require_alive()
@@ -589,10 +666,7 @@ class Connection:
 
 
 class _Turn:
-    """One caller at a time in a connection, and only in the process that made it: elsewhere nonces would repeat.
-
-    A class, because it is entered for each message: a generator with `contextmanager` costs 2 µs more.
-    """
+    """One caller at a time in a connection, and only in the process that made it."""
 
     __slots__ = ("_connection",)
 
@@ -600,24 +674,19 @@ class _Turn:
         self._connection = connection
 
     def __enter__(self) -> None:
-        if self._connection._forks != FORKS.count:
-            raise ConcurrentUseError("this connection was made before a fork: with both processes in it, nonces repeat")
-        if not self._connection._lock.acquire(False):
-            raise ConcurrentUseError("this connection is in use by another thread, or by the caller of this callback")
+        connection = self._connection
+        if connection._forks != FORKS.count or not connection._lock.acquire(False):
+            connection._keep_out()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is not None and not issubclass(kind, Exception):
-                self._interrupted()
+                self._connection._interrupted()
         except BaseException:
-            self._interrupted()  # while leaving: what was taken may not reach the caller
+            self._connection._interrupted()  # while leaving: what was done may not be known to the caller
             raise
         finally:
             self._connection._lock.release()
-
-    def _interrupted(self) -> None:
-        """Between two lines, anywhere: what was half done cannot go on."""
-        self._connection._poison(InternalError("the connection was interrupted", alert=Alert.INTERNAL_ERROR))
 
 
 class ClientConnection(Connection):

@@ -20,6 +20,12 @@ def _record(type_: int, content: bytes, version: bytes = b"\3\3") -> bytes:
     return bytes([type_]) + version + len(content).to_bytes(2) + content
 
 
+def _next(deframer: Deframer, protected: bool = False) -> bytes | None:
+    """The next record in one piece."""
+    record = deframer.next(protected)
+    return None if record is None else b"".join(record)
+
+
 FIRST_BYTES: dict[bytes, Rule] = {
     b"HTTP/1.1 400 Bad Request\r\n": rules.SPEAKS_HTTP,
     b"<html><body>": rules.SPEAKS_HTTP,
@@ -61,10 +67,10 @@ def test_what_is_not_tls_is_called_by_its_name(data: bytes, step: int) -> None:
     deframer = Deframer()
     for at in range(0, 4, step):
         deframer.feed(data[at : min(4, at + step)])
-        assert deframer.next(False) is None
+        assert _next(deframer) is None
     deframer.feed(data[4:])
     with pytest.raises(PeerFault) as caught:
-        deframer.next(False)
+        _next(deframer)
     assert caught.value.rule is FIRST_BYTES[data]
     assert not deframer.started
 
@@ -73,10 +79,10 @@ def test_words_of_other_protocols_mean_nothing_later() -> None:
     """Once the peer spoke TLS, a wrong header is a wrong header."""
     deframer = Deframer()
     deframer.feed(_record(22, b"a") + b"HTTP/1.1")
-    assert deframer.next(False) == _record(22, b"a")
+    assert _next(deframer) == _record(22, b"a")
     assert deframer.started
     with pytest.raises(PeerFault) as caught:
-        deframer.next(False)
+        _next(deframer)
     assert caught.value.rule is rules.RECORD_TYPE
 
 
@@ -85,9 +91,9 @@ def test_words_of_other_protocols_mean_nothing_later() -> None:
 def test_other_content_types(type_: int) -> None:
     deframer = Deframer()
     deframer.feed(_record(22, b"a") + _record(type_, b""))
-    deframer.next(False)
+    _next(deframer)
     with pytest.raises(PeerFault) as caught:
-        deframer.next(False)
+        _next(deframer)
     assert caught.value.rule is rules.RECORD_TYPE
 
 
@@ -95,9 +101,9 @@ def test_other_content_types(type_: int) -> None:
 def test_other_versions(version: bytes) -> None:
     deframer = Deframer()
     deframer.feed(_record(22, b"a") + _record(22, b"a", version))
-    deframer.next(False)
+    _next(deframer)
     with pytest.raises(PeerFault) as caught:
-        deframer.next(False)
+        _next(deframer)
     assert caught.value.rule is rules.RECORD_VERSION
 
 
@@ -106,7 +112,7 @@ def test_the_minor_version_says_nothing(minor: int) -> None:
     deframer = Deframer()
     record = _record(22, b"a", bytes([3, minor]))
     deframer.feed(record)
-    assert deframer.next(False) == record
+    assert _next(deframer) == record
 
 
 @pytest.mark.limit("MAX_PLAINTEXT", "MAX_CIPHERTEXT")
@@ -115,17 +121,17 @@ def test_the_minor_version_says_nothing(minor: int) -> None:
 def test_the_longest_record(protected: bool, most: int) -> None:
     deframer = Deframer()
     deframer.feed(_record(22, bytes(most)))
-    assert deframer.next(protected) == _record(22, bytes(most))
+    assert _next(deframer, protected) == _record(22, bytes(most))
     deframer.feed(_record(22, bytes(most + 1))[:5])
     with pytest.raises(PeerFault) as caught:
-        deframer.next(protected)
+        _next(deframer, protected)
     assert caught.value.rule is rules.RECORD_OVERFLOW
 
 
 def test_early_data_that_is_passed_over_may_be_as_long_as_any_that_is_protected() -> None:
     deframer = Deframer()
     deframer.feed(_record(23, bytes(MAX_CIPHERTEXT)))
-    assert deframer.next(protected=False) == _record(23, bytes(MAX_CIPHERTEXT))
+    assert _next(deframer) == _record(23, bytes(MAX_CIPHERTEXT))
     deframer.feed(_record(23, bytes(MAX_CIPHERTEXT + 1))[:5])
     with pytest.raises(PeerFault) as caught:
         deframer.next(protected=False)
@@ -142,7 +148,7 @@ def test_records_come_out_as_they_went_in(contents: list[bytes], cuts: list[int]
     found = []
     for start, end in pairwise(edges):
         deframer.feed(stream[start:end])
-        while (record := deframer.next(True)) is not None:
+        while (record := _next(deframer, True)) is not None:
             found.append(record)
     assert found == records
     assert len(deframer) == 0
@@ -155,9 +161,9 @@ def test_a_long_stream_leaves_nothing_behind() -> None:
     deframer.feed(record[:7])
     deframer.feed(record[7:] + record * 199 + record[:7])
     for _ in range(200):
-        assert deframer.next(True) == record
-        assert len(deframer._buffer) - len(deframer) <= COMPACT + len(record)
-    assert deframer.next(True) is None
+        assert _next(deframer, True) == record
+        assert len(deframer.buffer) - len(deframer) <= COMPACT + len(record)
+    assert _next(deframer, True) is None
     assert len(deframer) == 7
 
 
@@ -166,9 +172,9 @@ def test_what_waits_does_not_hold_what_came_with_it() -> None:
     deframer = Deframer()
     record = _record(23, bytes(1000))
     deframer.feed(record * 60 + record[:7])
-    while deframer.next(True) is not None:
+    while _next(deframer, True) is not None:
         pass
-    assert len(deframer._buffer) == len(deframer) == 7
+    assert len(deframer.buffer) == len(deframer) == 7
     assert deframer.take() == record[:7]
     assert deframer.take() == b""
 

@@ -74,7 +74,7 @@ def records(data: bytes) -> None:
         for piece in _pieces(data):
             deframer.feed(piece)
             while (record := deframer.next(protected=bool(data[0] & 1))) is not None:
-                given += record
+                given += b"".join(record)
     if not data[1:].startswith(given):
         raise AssertionError("the records are not what came")
 

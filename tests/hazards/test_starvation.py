@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(find_spec("_testcapi") is None, reason="this Pyt
 def test_at_every_allocation(name: str, record_property: Record) -> None:
     """In a process of its own: where the library below cannot bear it, the test run shall not go with it."""
     done = subprocess.run(
-        [sys.executable, "-m", "hazards.starve", name, "1" if EXHAUSTIVE else "4"],
+        [sys.executable, "-m", "hazards.starve", name, "1" if EXHAUSTIVE else "2"],
         cwd=Path(__file__).parents[1],
         env={**os.environ, "RUST_BACKTRACE": "0"},
         capture_output=True,

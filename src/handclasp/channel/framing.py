@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from struct import Struct
 
 from .. import rules
 from ..limits import MAX_CIPHERTEXT, MAX_PLAINTEXT, RECORD_HEADER, Limits
@@ -14,6 +15,8 @@ from ..wire.names import ContentType, HandshakeType
 COMPACT = 32 * 1024
 """Consumed bytes in front of a buffer before it is moved: keeps the work per byte constant."""
 
+_HEADER = Struct(">BBBH")
+
 _CONTENT_TYPES = frozenset(
     (ContentType.CHANGE_CIPHER_SPEC, ContentType.ALERT, ContentType.HANDSHAKE, ContentType.APPLICATION_DATA)
 )
@@ -22,57 +25,61 @@ _CONTENT_TYPES = frozenset(
 class Deframer:
     """Received bytes, given out one whole record at a time."""
 
-    __slots__ = ("_buffer", "_start", "_started")
+    __slots__ = ("_start", "_started", "buffer")
 
     def __init__(self) -> None:
-        self._buffer: bytes | bytearray = b""
+        self.buffer: bytes | bytearray = b""
+        """What was fed and is not given out yet, behind the first bytes of what was; empty when nothing is held."""
         self._start = 0
         self._started = False
 
     def feed(self, data: bytes) -> None:
-        if self._start == len(self._buffer):
-            self._buffer, self._start = data, 0  # whole records are cut from it as it is
+        if self._start == len(self.buffer):
+            self.buffer, self._start = data, 0  # whole records are cut from it as it is
         else:
             self._wait()
-            self._buffer += data
+            self.buffer += data
 
     def __len__(self) -> int:
         """Bytes held."""
-        return len(self._buffer) - self._start
+        return len(self.buffer) - self._start
 
     @property
     def started(self) -> bool:
         """Whether a record was seen: from then on the peer does speak TLS."""
         return self._started
 
-    def next(self, protected: bool) -> bytes | None:
-        """The next record with its header, or None until more bytes come. Raises PeerFault on a wrong header."""
-        buffer, start = self._buffer, self._start
-        if not buffer:
+    def next(self, protected: bool) -> tuple[bytes, bytes] | None:
+        """The next record, header and fragment, or None until more bytes come. Raises PeerFault on a wrong header."""
+        buffer, start = self.buffer, self._start
+        begin = start + RECORD_HEADER
+        if len(buffer) < begin:
+            if buffer:
+                self._wait()
             return None
-        if len(buffer) - start < RECORD_HEADER:
-            self._wait()
-            return None
+        type_, major, minor, length = _HEADER.unpack_from(buffer, start)
         if not self._started:
-            _recognise(bytes(buffer[start : start + RECORD_HEADER]))
+            _recognise(bytes(buffer[start:begin]))
             self._started = True
-        if buffer[start] not in _CONTENT_TYPES:
-            raise PeerFault(rules.RECORD_TYPE, f"type {buffer[start]}")
-        if buffer[start + 1] != 3:
-            raise PeerFault(rules.RECORD_VERSION, f"0x{buffer[start + 1 : start + 3].hex()}")
-        length = int.from_bytes(buffer[start + 3 : start + RECORD_HEADER])
-        # application data is always protected: before there are keys it is early data, to be passed over or refused
-        early = buffer[start] == ContentType.APPLICATION_DATA
-        most = MAX_CIPHERTEXT if protected or early else MAX_PLAINTEXT
-        if length > most:
-            raise PeerFault(rules.RECORD_OVERFLOW, f"{length} bytes where at most {most} may come")
-        end = start + RECORD_HEADER + length
+        if type_ not in _CONTENT_TYPES:
+            raise PeerFault(rules.RECORD_TYPE, f"type {type_}")
+        if major != 3:
+            raise PeerFault(rules.RECORD_VERSION, f"0x{major:02x}{minor:02x}")
+        if length > MAX_PLAINTEXT:
+            # application data is always protected: before there are keys it is early data, to be passed over or refused
+            most = MAX_CIPHERTEXT if protected or type_ == ContentType.APPLICATION_DATA else MAX_PLAINTEXT
+            if length > most:
+                raise PeerFault(rules.RECORD_OVERFLOW, f"{length} bytes where at most {most} may come")
+        end = begin + length
         if len(buffer) < end:
             self._wait()
             return None
-        record = bytes(buffer[start:end])
+        if isinstance(buffer, bytes):
+            record = buffer[start:begin], buffer[begin:end]
+        else:
+            record = bytes(buffer[start:begin]), bytes(buffer[begin:end])
         if end == len(buffer):
-            self._buffer, end = b"", 0
+            self.buffer, end = b"", 0
         elif end > COMPACT and isinstance(buffer, bytearray):
             del buffer[:end]
             end = 0
@@ -81,13 +88,13 @@ class Deframer:
 
     def _wait(self) -> None:
         """Move the beginning of a record to where it can grow, and let go of what came before it."""
-        if isinstance(self._buffer, bytes) and self._buffer:
-            self._buffer, self._start = bytearray(self._buffer[self._start :]), 0
+        if isinstance(self.buffer, bytes) and self.buffer:
+            self.buffer, self._start = bytearray(self.buffer[self._start :]), 0
 
     def take(self) -> bytes:
         """Give out all that is held, unread: what came behind the end of the connection."""
-        rest = bytes(self._buffer[self._start :])
-        self._buffer, self._start = b"", 0
+        rest = bytes(self.buffer[self._start :])
+        self.buffer, self._start = b"", 0
         return rest
 
 

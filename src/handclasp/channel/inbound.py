@@ -5,16 +5,18 @@ from __future__ import annotations
 from enum import Enum
 
 from .. import rules
-from ..limits import MAX_PLAINTEXT, RECORD_HEADER, Limits
+from ..limits import MAX_PLAINTEXT, Limits
 from ..rules import PeerFault
 from ..trace import Direction, Epoch, MessageMoved, RecordMoved, Trace
 from ..wire.names import ContentType
 from ..wire.records import CHANGE_CIPHER_SPEC
 from .framing import Deframer, HandshakeBuffer
 from .lifetime import KeyLife
-from .protection import RECORDS_SPENT, Keys, Opener, opener_for
+from .protection import NEVER, RECORDS_SPENT, Keys, Opener, opener_for
 
 ALERT_SIZE = 2
+
+_DATA = ContentType.APPLICATION_DATA
 
 
 class ChangeCipherSpecs(Enum):
@@ -44,6 +46,7 @@ class Inbound:
         "handshake",
         "most_inner",
         "trace",
+        "wears",
     )
 
     def __init__(self, limits: Limits, trace: Trace | None, life: KeyLife | None = None) -> None:
@@ -61,11 +64,14 @@ class Inbound:
         self._opener: Opener | None = None
         self._idle = 0
         self._skippable: int | None = None
+        self.wears = False
+        """Whether `worn` may have something to say: the key has a lifetime, or has opened as many records as it may."""
 
     def install(self, secret: Keys, epoch: Epoch) -> None:
         """Read what follows with `secret`. Refuses while handshake bytes are left from the keys before."""
         self.require_boundary()
         self._opener = opener_for(secret, self._limits, self.most_inner)
+        self.wears = self._life is not None
         self._skippable = None
         if self._life is not None:
             self._life.begin()
@@ -81,15 +87,16 @@ class Inbound:
         """The peer's flight has to end here, at the end of a record: nothing may run across (RFC 8446 §5.1)."""
         rules.require(not len(self.handshake), rules.KEY_CHANGE_BOUNDARY)
 
-    def worn(self, size: int) -> str:
-        """After `size` bytes of data: once per key, why the peer should be asked for the next; else empty."""
-        if self._opener is None or self._opener.told:
+    def worn(self) -> str:
+        """Once per key: why the peer should be asked for the next; else empty."""
+        opener = self._opener
+        if opener is None or not self.wears:
             return ""
-        why = RECORDS_SPENT if self._opener.worn else ""
+        why = RECORDS_SPENT if opener.number >= opener.worn_at else ""
         if self._life is not None and not why:
-            self._life.use(size)
             why = self._life.over(0)
-        self._opener.told = bool(why)
+        if why:
+            self.wears, opener.worn_at = False, NEVER
         return why
 
     def skip_early_data(self, allowed: int = 0) -> None:
@@ -104,17 +111,32 @@ class Inbound:
 
         Raises PeerFault.
         """
-        while (record := self.deframer.next(self._opener is not None)) is not None:
-            opened = self._open(record)
+        opener = self._opener
+        while (record := self.deframer.next(opener is not None)) is not None:
+            header, fragment = record
+            if self.trace:
+                self.trace(RecordMoved(Direction.RECEIVED, self.epoch, header + fragment))
+            if opener is None or (header[0] != _DATA and opener.hides_type):
+                opened = self._open_clear(header, fragment)
+            else:
+                opened = opener.open(header, fragment)
+                if opened is not None:
+                    self._skippable = None
+                    if opener.number == opener.worn_at:
+                        self.wears = True
+                elif not self._skip(fragment):
+                    raise PeerFault(rules.RECORD_MAC)
             if opened is None:
                 continue
             type_, content = opened
-            if type_ is ContentType.APPLICATION_DATA and content and not self.handshake.begun:
+            if type_ is _DATA and content and not self.handshake.begun:
                 self._idle = 0
+                if self._life is not None:
+                    self._life.use(len(content))
                 return opened
             self._count(type_, content)
             if type_ is ContentType.CHANGE_CIPHER_SPEC:
-                rules.require(record[0] == type_, rules.RECORD_TYPE, f"{type_} inside a protected record")
+                rules.require(header[0] == type_, rules.RECORD_TYPE, f"{type_} inside a protected record")
                 if self.change_cipher_specs is ChangeCipherSpecs.DROP:
                     continue
                 self.require_boundary()
@@ -126,44 +148,31 @@ class Inbound:
             return type_, content
         return None
 
-    def _open(self, record: bytes) -> tuple[ContentType, bytes] | None:
-        """(type, content); None for early data that is passed over."""
-        if self.trace:
-            self.trace(RecordMoved(Direction.RECEIVED, self.epoch, record))
-        opener = self._opener
-        if opener is None or (opener.hides_type and record[0] != ContentType.APPLICATION_DATA):
-            return self._open_clear(record)
-        opened = opener.open(record)
-        if opened is not None:
-            self._skippable = None
-            return opened
-        if self._skip(record):
-            return None
-        raise PeerFault(rules.RECORD_MAC)
+    def _open_clear(self, header: bytes, content: bytes) -> tuple[ContentType, bytes] | None:
+        """A record without protection: before there are keys, and where it may come in spite of them.
 
-    def _open_clear(self, record: bytes) -> tuple[ContentType, bytes] | None:
-        """The same of a record without protection: before there are keys, and where it may come in spite of them."""
-        type_, content = ContentType.of(record[0]), record[RECORD_HEADER:]
+        None for early data that is passed over.
+        """
+        type_ = ContentType.of(header[0])
         if type_ is ContentType.CHANGE_CIPHER_SPEC:
             return type_, content
         if self._opener is None:
-            if type_ is ContentType.APPLICATION_DATA and self._skip(record):
+            if type_ is ContentType.APPLICATION_DATA and self._skip(content):
                 return None
             rules.require(type_ is not ContentType.APPLICATION_DATA, rules.EARLY_APPLICATION_DATA)
             return type_, content
         # A peer that failed before it had keys says so in the clear; once it has used them, it cannot.
-        early_alert = type_ is ContentType.ALERT and not self._opener.used and self.epoch is Epoch.HANDSHAKE
+        early_alert = type_ is ContentType.ALERT and self._opener.number < 0 and self.epoch is Epoch.HANDSHAKE
         rules.require(early_alert and len(content) == ALERT_SIZE, rules.RECORD_UNPROTECTED)
         return type_, content
 
-    def _skip(self, record: bytes) -> bool:
+    def _skip(self, fragment: bytes) -> bool:
         if self._skippable is None:
             return False
         rules.require(not len(self.handshake), rules.RECORD_INTERLEAVED, "early data")
-        size = len(record) - RECORD_HEADER
-        self._skippable -= size
+        self._skippable -= len(fragment)
         rules.require(self._skippable >= 0, rules.EARLY_DATA_SKIPPED_LIMIT)
-        if not size:
+        if not fragment:
             self._count_idle()
         return True
 

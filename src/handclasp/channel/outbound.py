@@ -17,6 +17,9 @@ Padding = Callable[[int], int]
 """Content length in bytes -> how many bytes of padding to hide beside it."""
 
 
+_DATA = ContentType.APPLICATION_DATA
+
+
 class Outbound:
     """Collects handshake messages, cuts and seals them when keys change or bytes are asked for."""
 
@@ -50,6 +53,7 @@ class Outbound:
         self.unsealed = bytearray()
         """Handshake messages that wait for their neighbours."""
         self._records: list[bytes] = []
+        """Headers and fragments in turn."""
         self._sealer: Sealer = ClearSealer(first_version)
         self.epoch = Epoch.CLEAR
         self.most_content = most_content
@@ -70,7 +74,7 @@ class Outbound:
         self.flush()
         if self._trace:
             self._trace(MessageMoved(Direction.SENT, Epoch.CLEAR, ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC))
-        self._put(ClearSealer().seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, 0))
+        self._put(*ClearSealer().seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, 0))
 
     def install(self, secret: Keys, epoch: Epoch) -> None:
         """Protect what follows with `secret`. What was queued before goes under the keys before."""
@@ -90,19 +94,27 @@ class Outbound:
         self._sealer = ClearSealer()
         self.epoch = Epoch.CLEAR
 
-    def spent(self, size: int) -> str:
-        """Why the present key should not protect `size` bytes more, in another record; empty while it may."""
-        if self._sealer.spent:
-            return RECORDS_SPENT
-        return "" if self._life is None else self._life.over(size)
+    def data(self, content: bytes | memoryview, *, regardless: bool = False) -> str:
+        """Seal one record's worth of application data: at most `most_content` bytes.
 
-    def data(self, content: bytes | memoryview) -> None:
-        """Seal one record's worth of application data: at most `most_content` bytes."""
+        Nothing is sealed where the present key has had its time: returned is why, and else nothing. `regardless`: it
+        is, for there can be no other key yet.
+        """
         if self.unsealed:
             self.flush()
+        sealer = self._sealer
+        if not regardless:
+            if sealer.number >= sealer.last:
+                return RECORDS_SPENT
+            if self._life is not None and (why := self._life.over(len(content))):
+                return why
         if self._life is not None:
             self._life.use(len(content))
-        self._seal(ContentType.APPLICATION_DATA, content)
+        if self._padding is None and self._trace is None:
+            self._records += sealer.seal(_DATA, content, 0)
+        else:
+            self._seal(_DATA, content)
+        return ""
 
     def alert(self, level: AlertLevel, description: Alert) -> None:
         """Seal an alert."""
@@ -136,12 +148,12 @@ class Outbound:
         padding = 0
         if self._padding is not None and self.secret is not None:
             padding = _checked(self._padding(len(content)), self.most_content - len(content))
-        self._put(self._sealer.seal(type_, content, padding))
+        self._put(*self._sealer.seal(type_, content, padding))
 
-    def _put(self, record: bytes) -> None:
-        self._records.append(record)
+    def _put(self, header: bytes, fragment: bytes) -> None:
+        self._records += header, fragment
         if self._trace:
-            self._trace(RecordMoved(Direction.SENT, self.epoch, record))
+            self._trace(RecordMoved(Direction.SENT, self.epoch, header + fragment))
 
 
 def _checked(padding: object, room: int) -> int:

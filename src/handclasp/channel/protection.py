@@ -2,44 +2,48 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from struct import Struct
+from typing import ClassVar, Final, Protocol
 
 from ..crypto.aead import DAMAGED, NONCE_SIZE, open_or_none
 from ..crypto.suites import Suite
-from ..limits import RECORD_HEADER, Limits
+from ..limits import Limits
 from ..rules import PLAINTEXT_OVERFLOW, RECORD_KEY_SPENT, RECORD_ONLY_PADDING, fail, require
 from ..wire.names import ContentType
 from .prf import WriteKeys
 from .schedule import TrafficSecret
 
+NEVER: Final = 1 << 48
+"""More records than a connection lives to see."""
+
 
 class Sealer(Protocol):
     """How content becomes a record."""
 
-    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> bytes:
-        """One whole record. `padding` zero bytes are hidden inside, where the record is protected."""
-        ...
+    number: int
+    """The last record's, -1 before the first."""
+    last: int
+    """The number of the last record that this key should protect."""
 
-    @property
-    def spent(self) -> bool:
-        """True when this key should protect no more records."""
+    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> tuple[bytes, bytes]:
+        """One whole record: header and fragment. `padding` zero bytes are hidden inside, where it is protected."""
         ...
 
 
 class ClearSealer:
     """Records before there are keys. The first one says TLS 1.0, for old middleboxes (RFC 8446 §5.1)."""
 
-    __slots__ = ("_version",)
-
-    spent = False
+    __slots__ = ("_version", "last", "number")
 
     def __init__(self, first_version: int = 0x0303) -> None:
         self._version = first_version
+        self.number = -1
+        self.last = NEVER
 
-    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> bytes:
-        record = b"".join((_BYTES[type_], self._version.to_bytes(2), len(content).to_bytes(2), content))
+    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> tuple[bytes, bytes]:
+        header = _HEADER.pack(type_, self._version, len(content))
         self._version = 0x0303
-        return record
+        return header, bytes(content)
 
 
 class Opener(Protocol):
@@ -50,20 +54,12 @@ class Opener(Protocol):
     most_inner: int
     """Most content, padding and type that one record may carry, in bytes; TLS 1.2 has but content, one byte less."""
 
-    told: bool
-    """Whether somebody was told already that this key has had its time."""
+    number: int
+    """The last record's that was opened, -1 before the first: after it, nothing may come in the clear any more."""
+    worn_at: int
+    """The number of the record by which this key has had its time, and the peer should be asked for the next."""
 
-    @property
-    def used(self) -> bool:
-        """Whether a record was opened: the peer has these keys, so nothing may come in the clear any more."""
-        ...
-
-    @property
-    def worn(self) -> bool:
-        """Whether it is time for the peer to change this key."""
-        ...
-
-    def open(self, record: bytes) -> tuple[ContentType, bytes] | None:
+    def open(self, header: bytes, fragment: bytes) -> tuple[ContentType, bytes] | None:
         """(content type, content) of a whole record, or None where its integrity check fails. Raises PeerFault."""
         ...
 
@@ -86,35 +82,20 @@ def opener_for(keys: Keys, limits: Limits, most_inner: int) -> Opener:
 class _Counted:
     """What counts records under one key: no number is used twice, and none past what the key can bear."""
 
-    __slots__ = ("_last", "_worn_at", "number", "told")
+    __slots__ = ("last", "number", "worn_at")
 
     def __init__(self, suite: Suite, worn_at: int, last: int) -> None:
         self.number = -1
-        self.told = False
-        self._worn_at = worn_at - 1 if suite.counts_records else NEVER
-        self._last = last - 1 if suite.counts_records else NEVER
-
-    @property
-    def used(self) -> bool:
-        return self.number >= 0
-
-    @property
-    def worn(self) -> bool:
-        return self.number >= self._worn_at
-
-    @property
-    def spent(self) -> bool:
-        return self.number >= self._last
+        self.worn_at = worn_at - 1 if suite.counts_records else NEVER
+        self.last = last - 1 if suite.counts_records else NEVER
 
 
+_HEADER = Struct(">BHH")
 _TYPES = {type_.value: type_ for type_ in ContentType}
 _BYTES = tuple(bytes((number,)) for number in range(256))
 
 RECORDS_SPENT = "they protected as many records as they may"
 """Why a key has had its time."""
-
-NEVER = 1 << 48
-"""More records than a connection lives to see."""
 
 
 class Sealer13(_Counted):
@@ -129,12 +110,12 @@ class Sealer13(_Counted):
         self._tag_size = secret.suite.aead.tag_size
         self._iv = int.from_bytes(iv)
 
-    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> bytes:
+    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> tuple[bytes, bytes]:
         # The number is taken before it is used: whatever interrupts this, no nonce is used twice.
         self.number = number = self.number + 1
-        inner = b"".join((content, _BYTES[type_], bytes(padding)))
-        header = b"\x17\x03\x03" + (len(inner) + self._tag_size).to_bytes(2)
-        return header + self._cipher.encrypt((self._iv ^ number).to_bytes(NONCE_SIZE), inner, header)
+        inner = b"".join((content, _BYTES[type_], bytes(padding)) if padding else (content, _BYTES[type_]))
+        header = _HEADER.pack(23, 0x0303, len(inner) + self._tag_size)
+        return header, self._cipher.encrypt((self._iv ^ number).to_bytes(NONCE_SIZE), inner, header)
 
 
 class Opener13(_Counted):
@@ -151,22 +132,23 @@ class Opener13(_Counted):
         self._iv = int.from_bytes(iv)
         self.most_inner = most_inner
 
-    def open(self, record: bytes) -> tuple[ContentType, bytes] | None:
-        if self.number >= self._last:
+    def open(self, header: bytes, fragment: bytes) -> tuple[ContentType, bytes] | None:
+        number = self.number
+        if number >= self.last:
             fail(RECORD_KEY_SPENT)
-        # The additional data is the header as it was received, not as it should have been.
-        nonce = (self._iv ^ (self.number + 1)).to_bytes(NONCE_SIZE)
         try:
-            inner = self._cipher.decrypt(nonce, record[RECORD_HEADER:], record[:RECORD_HEADER])
+            # The additional data is the header as it was received, not as it should have been.
+            inner = self._cipher.decrypt((self._iv ^ (number + 1)).to_bytes(NONCE_SIZE), fragment, header)
         except DAMAGED:
             return None
-        self.number += 1
-        content = inner.rstrip(b"\0")
-        if not content:
-            fail(RECORD_ONLY_PADDING)
+        self.number = number + 1
         if len(inner) > self.most_inner:
             fail(PLAINTEXT_OVERFLOW, f"{len(inner) - 1} bytes")
-        return _TYPES.get(content[-1]) or ContentType(content[-1]), content[:-1]
+        if not inner or not inner[-1]:
+            inner = inner.rstrip(b"\0")
+            if not inner:
+                fail(RECORD_ONLY_PADDING)
+        return _TYPES.get(inner[-1]) or ContentType(inner[-1]), inner[:-1]
 
 
 class Sealer12(_Counted):
@@ -182,13 +164,13 @@ class Sealer12(_Counted):
         self._cipher = keys.suite.aead.cipher(keys.key.reveal())
         self._iv = keys.iv.reveal()
 
-    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> bytes:
+    def seal(self, type_: ContentType, content: bytes | memoryview, padding: int) -> tuple[bytes, bytes]:
         self.number = number = self.number + 1
         sequence = number.to_bytes(SEQUENCE_SIZE)
         explicit = sequence if len(self._iv) < NONCE_SIZE else b""
         start = b"%c\x03\x03" % type_
         sealed = self._cipher.encrypt(nonce12(self._iv, sequence), content, sequence + start + len(content).to_bytes(2))
-        return start + (len(explicit) + len(sealed)).to_bytes(2) + explicit + sealed
+        return start + (len(explicit) + len(sealed)).to_bytes(2), explicit + sealed
 
 
 class Opener12(_Counted):
@@ -204,26 +186,22 @@ class Opener12(_Counted):
         self._iv = keys.iv.reveal()
         self._tag_size = keys.suite.aead.tag_size
         self.most_inner = most_inner
+        self.worn_at = NEVER  # there is no KeyUpdate to ask for; `last` ends the connection
 
-    @property
-    def worn(self) -> bool:
-        return False  # there is no KeyUpdate to ask for; `spent` ends the connection
-
-    def open(self, record: bytes) -> tuple[ContentType, bytes] | None:
-        require(not self.spent, RECORD_KEY_SPENT)
+    def open(self, header: bytes, fragment: bytes) -> tuple[ContentType, bytes] | None:
+        require(self.number < self.last, RECORD_KEY_SPENT)
         explicit = SEQUENCE_SIZE if len(self._iv) < NONCE_SIZE else 0
-        start = RECORD_HEADER + explicit
-        length = len(record) - start - self._tag_size
+        length = len(fragment) - explicit - self._tag_size
         if length < 0:
             return None
         sequence = (self.number + 1).to_bytes(SEQUENCE_SIZE)
-        nonce = nonce12(self._iv, record[RECORD_HEADER:start] if explicit else sequence)
-        content = open_or_none(self._cipher, nonce, record[start:], sequence + record[:3] + length.to_bytes(2))
+        nonce = nonce12(self._iv, fragment[:explicit] if explicit else sequence)
+        content = open_or_none(self._cipher, nonce, fragment[explicit:], sequence + header[:3] + length.to_bytes(2))
         if content is None:
             return None
         self.number += 1
         require(length < self.most_inner, PLAINTEXT_OVERFLOW, f"{length} bytes")
-        return ContentType.of(record[0]), content
+        return ContentType.of(header[0]), content
 
 
 SEQUENCE_SIZE = 8

@@ -110,7 +110,7 @@ def decrypt(records: Sequence[tuple[Direction, bytes]], private_key: bytes) -> O
 def _texts(tapped: Tapped, openers: dict[Direction, Opener]) -> list[tuple[Direction, bytes]]:
     texts = []
     for direction, record in tapped.sealed:
-        opened = openers[direction].open(record)
+        opened = openers[direction].open(record[:RECORD_HEADER], record[RECORD_HEADER:])
         if opened is None:
             raise NothingToDecrypt("the keys that follow from it do not open the records")
         if opened[0] is ContentType.APPLICATION_DATA:
