@@ -50,7 +50,7 @@ class Outer:
     last: Annotated[int | None, optional(uint(1))] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Block(ExtensionBlock):
     group: Annotated[NamedGroup | None, extension(ExtensionType.KEY_SHARE, code(NamedGroup))] = None
     cookie: Annotated[bytes | None, extension(ExtensionType.COOKIE, opaque(1, 9))] = None

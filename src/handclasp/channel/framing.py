@@ -140,11 +140,14 @@ def _recognise(header: bytes) -> None:
 class HandshakeBuffer:
     """Contents of handshake records, given out one whole message at a time."""
 
-    __slots__ = ("_buffer", "_limits", "_start", "begun")
+    __slots__ = ("_buffer", "_end", "_limits", "_start", "_type", "begun")
 
     def __init__(self, limits: Limits) -> None:
         self._buffer = bytearray()
         self._start = 0
+        self._type: HandshakeType | None = None
+        """That of the message that begins at `_start`, once its header is there; it ends at `_end`."""
+        self._end = 0
         self._limits = limits
         self.begun = False
         """Whether anything is held: looked at for each record, so it is an attribute."""
@@ -162,25 +165,25 @@ class HandshakeBuffer:
 
         Raises PeerFault as soon as a header declares more than we accept: nothing is kept for it.
         """
-        start = self._start
-        if len(self._buffer) - start < HEADER_SIZE:
+        if self._type is not None:
+            return self._type
+        body = self._start + HEADER_SIZE
+        if len(self._buffer) < body:
             return None
-        type_ = HandshakeType.of(self._buffer[start])
-        length = int.from_bytes(self._buffer[start + 1 : start + HEADER_SIZE])
+        header = int.from_bytes(self._buffer[self._start : body])
+        type_, length = HandshakeType.of(header >> 24), header & 0xFFFFFF
         most = self._most(type_)
         if length > most:
             raise PeerFault(rules.MESSAGE_TOO_LONG, f"{type_} of {length} bytes where at most {most} may come")
+        self._type, self._end = type_, body + length
         return type_
 
     def next(self) -> bytes | None:
         """The next message with its header, or None until more comes."""
-        if self.peek() is None:
+        if self.peek() is None or len(self._buffer) < self._end:
             return None
-        start = self._start
-        end = start + HEADER_SIZE + int.from_bytes(self._buffer[start + 1 : start + HEADER_SIZE])
-        if len(self._buffer) < end:
-            return None
-        message = bytes(self._buffer[start:end])
+        end = self._end
+        message = bytes(self._buffer[self._start : end])
         if end == len(self._buffer):
             self._buffer.clear()
             self.begun = False
@@ -188,7 +191,7 @@ class HandshakeBuffer:
         elif end > COMPACT:
             del self._buffer[:end]
             end = 0
-        self._start = end
+        self._start, self._type = end, None
         return message
 
     def _most(self, type_: HandshakeType) -> int:

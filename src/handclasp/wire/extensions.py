@@ -96,7 +96,7 @@ TIMESTAMPS = vector(opaque(1, U16), 1, U16)
 COMPRESSIONS = vector(code(CertificateCompression), 2, 254)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ClientHelloExtensions(ExtensionBlock):
     """What a ClientHello may carry."""
 
@@ -155,7 +155,7 @@ class ClientHelloExtensions(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ServerHelloExtensions(ExtensionBlock):
     """What a ServerHello may carry, in TLS 1.3 (the first three) and in TLS 1.2 (the others).
 
@@ -193,7 +193,7 @@ class ServerHelloExtensions(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HelloRetryRequestExtensions(ExtensionBlock):
     """What a HelloRetryRequest may carry."""
 
@@ -206,7 +206,7 @@ class HelloRetryRequestExtensions(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class EncryptedExtensionsBlock(ExtensionBlock):
     """What EncryptedExtensions may carry."""
 
@@ -224,7 +224,7 @@ class EncryptedExtensionsBlock(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CertificateRequestExtensions(ExtensionBlock):
     """What a CertificateRequest may carry."""
 
@@ -252,7 +252,7 @@ class CertificateRequestExtensions(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CertificateEntryExtensions(ExtensionBlock):
     """What one entry of a Certificate may carry."""
 
@@ -266,7 +266,7 @@ class CertificateEntryExtensions(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class NewSessionTicketExtensions(ExtensionBlock):
     """What a NewSessionTicket may carry: max_early_data_size, in bytes."""
 
