@@ -53,7 +53,7 @@ class Transcript:
     def hash(self) -> bytes:
         """The hash of everything added so far."""
         self._flush()
-        return self._running.copy().digest()
+        return self._running.digest()
 
     def hash_with(self, algorithm: Hash, part: bytes) -> bytes:
         """The hash of everything added so far and of `part` behind it, by the hash of a pre-shared key."""
@@ -77,8 +77,9 @@ class Transcript:
         return branch
 
     def _flush(self) -> None:
-        self._running.update(b"".join(self._held))
-        self._held.clear()
+        if self._held:
+            self._running.update(b"".join(self._held))
+            self._held.clear()
 
     def _ahead(self, algorithm: Hash, data: bytes) -> bytes:
         """With the first ClientHello the hash of the connection is not known yet: any will do."""

@@ -175,7 +175,7 @@ def _method(scheme: SignatureScheme, kind: KeyKind, version: TLSVersion) -> _Met
 
 def _sign(private_key: Any, family: type | None, method: _Method, data: bytes) -> bytes:
     if family is ec.EllipticCurvePublicKey:
-        signature: bytes = private_key.sign(data, ec.ECDSA(_hash(method)))
+        signature: bytes = private_key.sign(data, _ECDSA[_hash(method).name])
     elif family is rsa.RSAPublicKey:
         signature = private_key.sign(data, _padding(method), _hash(method))
     else:
@@ -186,7 +186,7 @@ def _sign(private_key: Any, family: type | None, method: _Method, data: bytes) -
 def _verify(public_key: Any, method: _Method, signature: bytes, data: bytes) -> None:
     family = _family(type(public_key))  # type: ignore[arg-type] # classes have a hash
     if family is ec.EllipticCurvePublicKey:
-        public_key.verify(signature, data, ec.ECDSA(_hash(method)))
+        public_key.verify(signature, data, _ECDSA[_hash(method).name])
     elif family is rsa.RSAPublicKey:
         public_key.verify(signature, data, _padding(method), _hash(method))
     else:
@@ -222,6 +222,11 @@ def _post_quantum() -> bool:
         return False
     return True
 
+
+# Each new one is looked at by the library, for 1 µs.
+_ECDSA: Final = {
+    algorithm.name: ec.ECDSA(algorithm) for algorithm in (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
+}
 
 _CURVES: Final = {"secp256r1": KeyKind.P256, "secp384r1": KeyKind.P384, "secp521r1": KeyKind.P521}
 

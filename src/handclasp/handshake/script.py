@@ -7,8 +7,9 @@ answers each await in turn.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import coroutine
 from typing import Any, Generic, TypeVar, overload
 
@@ -48,11 +49,25 @@ class Receive:
     types: tuple[type[HandshakeMessage] | type[ChangeCipherSpec], ...]
     wishes: bool = False
     """Whether this is a moment for what the application wishes."""
+    by_type: Mapping[HandshakeType, tuple[type[HandshakeMessage], ...]] = field(default_factory=dict)
+    """The same types by their number: ServerHello and HelloRetryRequest share one."""
 
     def unexpected(self, type_: HandshakeType) -> PeerFault:
         """Another message came."""
         due = " or ".join(cls.__name__ for cls in self.types)
         return PeerFault(MESSAGE_UNEXPECTED, f"{type_} where {due} was due")
+
+
+Awaited = tuple[type[HandshakeMessage] | type[ChangeCipherSpec], ...]
+
+
+@cache  # the scripts have few combinations
+def _receive(types: Awaited, *, wishes: bool = False) -> Receive:
+    by_type: dict[HandshakeType, tuple[type[HandshakeMessage], ...]] = {}
+    for cls in types:
+        if issubclass(cls, HandshakeMessage):
+            by_type[cls.type] = (*by_type.get(cls.type, ()), cls)
+    return Receive(types, wishes, by_type)
 
 
 class Question(Generic[T]):
@@ -358,7 +373,7 @@ class Peer:
 
     async def receive(self, *types: type[HandshakeMessage]) -> HandshakeMessage:
         """The next handshake message, which has to be one of these. The only place where a message can arrive."""
-        message, raw = await _suspend(Receive(types))
+        message, raw = await _suspend(_receive(types))
         self.received = raw
         self.transcript.add(raw)
         received: HandshakeMessage = message
@@ -372,7 +387,7 @@ class Peer:
 
     async def receive_or_wish(self, *types: type[HandshakeMessage]) -> HandshakeMessage | Wish:
         """After the handshake: the next message, or what the application wishes for in the meantime."""
-        got = await _suspend(Receive(types, wishes=True))
+        got = await _suspend(_receive(types, wishes=True))
         if isinstance(got, SendTickets | RequestCertificate):
             return got
         message, self.received = got
@@ -381,7 +396,7 @@ class Peer:
 
     async def receive_change_cipher_spec(self) -> None:
         """The record behind which the peer's new keys are (TLS 1.2, RFC 5246 §7.1)."""
-        await _suspend(Receive((ChangeCipherSpec,)))
+        await _suspend(_receive((ChangeCipherSpec,)))
 
     async def ask(self, question: Question[T]) -> T:
         """The answer of whoever the configuration names for this. Raises the TLSError it was refused with."""
