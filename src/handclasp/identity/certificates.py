@@ -88,6 +88,8 @@ class Certificate:
     """TLSFeature names status_request: no server shows this certificate without an OCSP response (RFC 7633 §4.2.3)."""
     has_san: bool
     """subjectAltName is present."""
+    alternative_names: tuple[pyca.GeneralName, ...]
+    """All that it holds, of whatever kind."""
     constraints: pyca.NameConstraints | None
     """nameConstraints (RFC 5280 §4.2.1.10); None when absent."""
 
@@ -99,6 +101,11 @@ class Certificate:
         except Exception as error:
             reason = printable(str(error), 120) or type(error).__name__
         raise ValueError(reason)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is short enough to be remembered, for the sake of the next handshake."""
+        return len(self.der) <= MAX_REMEMBERED
 
     @property
     def sha256(self) -> str:
@@ -275,6 +282,7 @@ def _collect(der: bytes) -> Certificate:
         crl_urls=_crl_urls(_extension(extensions, pyca.CRLDistributionPoints)),
         must_staple=pyca.TLSFeatureType.status_request in (_extension(extensions, pyca.TLSFeature) or ()),
         has_san=san is not None,
+        alternative_names=tuple(san or ()),
         constraints=_extension(extensions, pyca.NameConstraints),
     )
 

@@ -138,7 +138,7 @@ def names_of(certificate: Certificate) -> Names:
         # RFC 5280 §4.2.1.10: a constraint on mailboxes holds for the attribute that came before subjectAltName, too.
         emails = certificate.x509.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
         mailboxes += [_mailbox(str(attribute.value)) for attribute in emails]
-    for name in alternative_names(certificate):
+    for name in certificate.alternative_names:
         if isinstance(name, pyca.DNSName):
             dns.append(_dns(name.value, "*"))
         elif isinstance(name, pyca.IPAddress):
@@ -150,13 +150,6 @@ def names_of(certificate: Certificate) -> Names:
         else:
             others.add(type(name))
     return Names(tuple(dns), tuple(addresses), tuple(directories), tuple(mailboxes), frozenset(others))
-
-
-def alternative_names(certificate: Certificate) -> tuple[pyca.GeneralName, ...]:
-    """All of subjectAltName; empty where there is none."""
-    if not certificate.has_san:
-        return ()
-    return tuple(certificate.x509.extensions.get_extension_for_class(pyca.SubjectAlternativeName).value)
 
 
 def constraints_of(certificate: Certificate) -> Constraints | None:

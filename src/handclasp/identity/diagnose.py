@@ -19,7 +19,7 @@ from ..alerts import Alert
 from ..errors import CertificateError
 from ..rules import printable
 from .certificates import Certificate
-from .constraints import NotComparable, alternative_names, constraints_of, names_of
+from .constraints import NotComparable, constraints_of, names_of
 from .path import MIN_RSA_BITS, PURPOSES, PathRefused, affordable, has_name, key_usages, may_sign_certificates
 from .presented import PresentedChain, Role
 from .roots import Anchors
@@ -303,7 +303,7 @@ def _constraints(case: _Case) -> _Problem | None:
     for certificate in case.path[1:]:
         found = certificate.constraints
         permitted, excluded = (found.permitted_subtrees or (), found.excluded_subtrees or ()) if found else ((), ())
-        if found is None or len(permitted) + len(excluded) + len(alternative_names(case.leaf)) > _MOST_COMPARED:
+        if found is None or len(permitted) + len(excluded) + len(case.leaf.alternative_names) > _MOST_COMPARED:
             continue
         try:
             constraints, names = constraints_of(certificate), names_of(case.leaf)

@@ -17,9 +17,8 @@ from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy,
 from ..crypto.signatures import KeyKind, rsa_exponent
 from ..errors import from_fault
 from ..limits import LEAST_RSA_BITS, MAX_RSA_EXPONENT, MOST_COMPARISONS, Limits
-from ..rules import CERTIFICATE_KEY_TYPE, CERTIFICATE_KEY_USAGE, CHAIN_TOO_LONG, PeerFault, printable, require
+from ..rules import CERTIFICATE_KEY_TYPE, CERTIFICATE_KEY_USAGE, CHAIN_TOO_LONG, PeerFault, fail, printable, require
 from .certificates import Certificate
-from .constraints import alternative_names
 from .names import PeerName, any_matches
 from .presented import PresentedChain, Role
 from .roots import Anchors
@@ -59,7 +58,8 @@ def check_leaf(certificate: Certificate, limits: Limits) -> None:
     breakable = certificate.key_kind in _RSA and certificate.key_bits < LEAST_RSA_BITS
     usable = certificate.schemes and affordable(certificate, limits) and not breakable
     require(usable, CERTIFICATE_KEY_TYPE, certificate.key_description)
-    require(certificate.allows_signing, CERTIFICATE_KEY_USAGE, f"it is for {key_usages(certificate)}")
+    if not certificate.allows_signing:
+        fail(CERTIFICATE_KEY_USAGE, f"it is for {key_usages(certificate)}")
 
 
 def check_size(chain: Sequence[Certificate], limits: Limits) -> None:
@@ -97,13 +97,13 @@ def key_usages(certificate: Certificate) -> str:
 def has_name(certificate: Certificate, name: PeerName) -> bool:
     """True when subjectAltName covers the name (RFC 9525 §6): an address never by a DNS name that reads like it."""
     kind = pyca.IPAddress if name.kind == "ip" else pyca.DNSName
-    found = [str(entry.value) for entry in alternative_names(certificate) if type(entry) is kind]
+    found = [str(entry.value) for entry in certificate.alternative_names if type(entry) is kind]
     return any_matches(found, name)
 
 
 def affordable(certificate: Certificate, limits: Limits) -> bool:
     """False for an RSA key whose size or exponent makes one verification cost milliseconds."""
-    exponent = rsa_exponent(certificate.public_key)
+    exponent = rsa_exponent(certificate.public_key) if certificate.key_kind in _RSA else None
     if exponent is None:
         return True
     return certificate.key_bits <= limits.rsa_bits and exponent <= MAX_RSA_EXPONENT and exponent & 1 == 1
@@ -127,11 +127,11 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
         return _trusted_itself(presented)
     extras = _worth_trying(presented)
     _check_comparisons(presented, extras, anchors)
-    sent = {certificate.x509: certificate for certificate in (*extras, leaf)}
     try:
         walked = _walk(presented, extras, anchors)
         anchor = anchors.find(walked[-1])
-        path = (*(sent[x509] for x509 in walked[:-1]), anchor) if anchor is not None else ()
+        sent = {certificate.x509: certificate for certificate in (*extras, leaf)} if extras else {leaf.x509: leaf}
+        path = (*[sent[x509] for x509 in walked[:-1]], anchor) if anchor is not None else ()
     except Exception as error:
         refusal = printable(str(error)) or type(error).__name__
     else:
@@ -174,16 +174,14 @@ def _worth_trying(presented: PresentedChain) -> tuple[Certificate, ...]:
 
 def _check_comparisons(presented: PresentedChain, extras: Sequence[Certificate], anchors: Anchors) -> None:
     """The library compares each name with each constraint, on each path it tries: both lists are the peer's to fill."""
-    issuers = {certificate.x509.issuer for certificate in (presented.leaf, *extras)}
-    above = [anchor for name in issuers for anchor in anchors.named(name)]
-    bases = sum(
-        len(found.permitted_subtrees or ()) + len(found.excluded_subtrees or ())
-        for certificate in (*extras, *above)
-        if (found := certificate.constraints) is not None
-    )
-    if not bases:
+    above = [anchor for certificate in (presented.leaf, *extras) for anchor in anchors.above(certificate)]
+    constrained = [
+        certificate.constraints for certificate in (*extras, *dict.fromkeys(above)) if certificate.constraints
+    ]
+    if not constrained:
         return
-    names = sum(len(alternative_names(certificate)) + 1 for certificate in (presented.leaf, *extras))
+    bases = sum(len(found.permitted_subtrees or ()) + len(found.excluded_subtrees or ()) for found in constrained)
+    names = sum(len(certificate.alternative_names) + 1 for certificate in (presented.leaf, *extras))
     if names * bases > MOST_COMPARISONS:
         raise PathRefused("more names and name constraints than are compared", "RFC 5280 §4.2.1.10", presented.leaf)
 

@@ -7,14 +7,15 @@ may, and `private` is for those.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 import cryptography.x509 as pyca
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..errors import ConfigError
+from ..limits import MOST_REMEMBERED
 from .certificates import Certificate
-from .constraints import alternative_names
 from .names import peer_name
 from .path import PathRefused, extension_of
 from .presented import PresentedChain, Role
@@ -24,6 +25,19 @@ def check_profile(presented: PresentedChain, path: tuple[Certificate, ...]) -> N
     """Raises PathRefused for the first rule that one of the path breaks. No CA has issued a leaf trusted itself."""
     if len(path) == 1:
         return
+    if all(certificate.is_small for certificate in path):
+        _check_lately(presented.role, path)
+    else:
+        _check(presented.role, path)
+
+
+@lru_cache(MOST_REMEMBERED)
+def _check_lately(role: Role, path: tuple[Certificate, ...]) -> None:
+    """The same certificates always say the same. A refusal is an exception, and not remembered."""
+    _check(role, path)
+
+
+def _check(role: Role, path: tuple[Certificate, ...]) -> None:
     for index, certificate in enumerate(path):
         is_anchor = index == len(path) - 1
         _refuse(certificate, _strange_key(certificate) or _policies(certificate))
@@ -31,7 +45,7 @@ def check_profile(presented: PresentedChain, path: tuple[Certificate, ...]) -> N
         if not is_anchor and certificate.serial == 0:
             raise PathRefused("a serial number is 0", "RFC 5280 §4.1.2.2", certificate)
     _refuse(path[-1], _root(path[-1]))
-    if presented.role is Role.SERVER:
+    if role is Role.SERVER:
         _refuse(path[0], _server(path[0]))
 
 
@@ -100,7 +114,7 @@ def _apart(common_name: str, leaf: Certificate) -> bool:
         kind = peer_name(common_name).kind
     except ConfigError:
         return False
-    return kind == "dns" and not any(isinstance(name, pyca.DNSName) for name in alternative_names(leaf))
+    return kind == "dns" and not any(isinstance(name, pyca.DNSName) for name in leaf.alternative_names)
 
 
 _FIRST_V3: Final = datetime(1996, 1, 1, tzinfo=UTC)

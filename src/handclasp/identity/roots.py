@@ -15,6 +15,7 @@ from cryptography.x509.verification import Store
 
 from ..crypto.keys import DER
 from ..errors import ConfigError
+from ..limits import MOST_REMEMBERED
 from .certificates import Certificate, load_x509
 from .pem import CERTIFICATE_LABELS, blocks, is_pem
 
@@ -108,6 +109,10 @@ class Anchors:
         found = (self.find(x509) for x509 in self._by_subject.get(subject, ()))
         return tuple(certificate for certificate in found if certificate is not None)
 
+    def above(self, certificate: Certificate) -> tuple[Certificate, ...]:
+        """Those that a certificate names as its issuer."""
+        return _above(self, certificate) if certificate.is_small else self.named(certificate.x509.issuer)
+
     def __contains__(self, certificate: Certificate) -> bool:
         return self.find(certificate.x509) is not None
 
@@ -121,6 +126,11 @@ class Anchors:
                 continue  # the library raises more than ValueError for names that it cannot read
             found[subject] = (*found.get(subject, ()), x509)
         return found
+
+
+@lru_cache(MOST_REMEMBERED)  # to hash a name and compare it takes 7 µs
+def _above(anchors: Anchors, certificate: Certificate) -> tuple[Certificate, ...]:
+    return anchors.named(certificate.x509.issuer)
 
 
 def load(sources: tuple[Source, ...]) -> Anchors:
