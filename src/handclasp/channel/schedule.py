@@ -17,40 +17,42 @@ from ..crypto.suites import Suite
 
 
 @dataclass(frozen=True, slots=True)
-class TrafficSecret:
-    """What protects one direction of one epoch."""
+class _Secret:
+    """A secret under a suite's hash, ready to derive from."""
 
-    suite: Suite
-    secret: Secret
-    generation: int = 0
-    """How many KeyUpdates led here."""
-
-    def keys(self) -> tuple[bytes, bytes]:
-        """(key, iv), RFC 8446 §7.3."""
-        expand = Expander(self.suite.hash, self.secret.reveal()).label
-        return expand(b"key", b"", self.suite.aead.key_size), expand(b"iv", b"", NONCE_SIZE)
-
-    def finished(self, transcript_hash: bytes) -> bytes:
-        """verify_data, RFC 8446 §4.4.4."""
-        hash_ = self.suite.hash
-        key = hkdf_expand_label(hash_, self.secret.reveal(), b"finished", b"", hash_.size)
-        return hash_.hmac(key, transcript_hash)
-
-    def next(self) -> TrafficSecret:
-        """The secret after a KeyUpdate, RFC 8446 §7.2."""
-        hash_ = self.suite.hash
-        secret = hkdf_expand_label(hash_, self.secret.reveal(), b"traffic upd", b"", hash_.size)
-        return TrafficSecret(self.suite, Secret(secret), self.generation + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rung:
     suite: Suite
     secret: Secret = field(repr=False)
     _expander: Expander = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_expander", Expander(self.suite.hash, self.secret.reveal()))
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSecret(_Secret):
+    """What protects one direction of one epoch."""
+
+    generation: int = 0
+    """How many KeyUpdates led here."""
+
+    def keys(self) -> tuple[bytes, bytes]:
+        """(key, iv), RFC 8446 §7.3."""
+        expand = self._expander.label
+        return expand(b"key", b"", self.suite.aead.key_size), expand(b"iv", b"", NONCE_SIZE)
+
+    def finished(self, transcript_hash: bytes) -> bytes:
+        """verify_data, RFC 8446 §4.4.4."""
+        hash_ = self.suite.hash
+        return hash_.hmac(self._expander.label(b"finished", b"", hash_.size), transcript_hash)
+
+    def next(self) -> TrafficSecret:
+        """The secret after a KeyUpdate, RFC 8446 §7.2."""
+        secret = self._expander.label(b"traffic upd", b"", self.suite.hash.size)
+        return TrafficSecret(self.suite, Secret(secret), self.generation + 1)
+
+
+class _Rung(_Secret):
+    __slots__ = ()
 
     def _derive(self, label: bytes, transcript_hash: bytes) -> Secret:
         """Derive-Secret, RFC 8446 §7.1."""
@@ -61,7 +63,7 @@ class _Rung:
 
     def _climb(self, input_key_material: bytes) -> Secret:
         hash_ = self.suite.hash
-        salt = self._derive(b"derived", hash_.of_nothing).reveal()
+        salt = self._expander.label(b"derived", hash_.of_nothing, hash_.size)
         return Secret(hkdf_extract(hash_, salt, input_key_material))
 
 

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
 from typing import NoReturn
 
 from cryptography.hazmat.primitives import hashes
@@ -81,7 +82,7 @@ class Expander:
         if length > self._size:
             raise ValueError(f"{length} bytes are more than one block of the hash")
         keyed = self._keyed.copy()
-        keyed.update(_info(label, context, length) + b"\1")
+        keyed.update(_head(label, len(context), length) + context + b"\1")
         return keyed.finalize()[:length]
 
     def __reduce__(self) -> NoReturn:
@@ -90,4 +91,10 @@ class Expander:
 
 def _info(label: bytes, context: bytes, length: int) -> bytes:
     """HkdfLabel, RFC 8446 §7.1."""
-    return b"%b%ctls13 %b%c%b" % (length.to_bytes(2), len(label) + 6, label, len(context), context)
+    return _head(label, len(context), length) + context
+
+
+@lru_cache(256)  # TLS itself has some thirty
+def _head(label: bytes, context_size: int, length: int) -> bytes:
+    """All of HkdfLabel but the context."""
+    return b"%b%ctls13 %b%c" % (length.to_bytes(2), len(label) + 6, label, context_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ..wire.names import CipherSuite, TLSVersion
@@ -43,16 +43,15 @@ class Suite:
     aead: Aead
     hash: Hash
     key_exchange: KeyExchange = KeyExchange.ANY
+    version: TLSVersion = field(init=False, compare=False)
+    """The only version it belongs to."""
+    counts_records: bool = field(init=False, compare=False)
+    """Whether the AEAD wears out within a connection's life (RFC 8446 §5.5); ChaCha20-Poly1305 does not."""
 
-    @property
-    def version(self) -> TLSVersion:
-        """The only version it belongs to."""
-        return TLSVersion.TLS_1_3 if self.key_exchange is KeyExchange.ANY else TLSVersion.TLS_1_2
-
-    @property
-    def counts_records(self) -> bool:
-        """Whether the AEAD wears out within a connection's life (RFC 8446 §5.5); ChaCha20-Poly1305 does not."""
-        return self.aead is not Aead.CHACHA20_POLY1305
+    def __post_init__(self) -> None:
+        version = TLSVersion.TLS_1_3 if self.key_exchange is KeyExchange.ANY else TLSVersion.TLS_1_2
+        object.__setattr__(self, "version", version)
+        object.__setattr__(self, "counts_records", self.aead is not Aead.CHACHA20_POLY1305)
 
 
 SUITES = {
