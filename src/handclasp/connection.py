@@ -46,7 +46,8 @@ from .handshake.bindings import channel_binding, export
 from .handshake.client import client
 from .handshake.notices import KeysExpired
 from .handshake.proofs import Established
-from .handshake.script import Peer, Question, Receive, Script, Want
+from .handshake.questions import Question
+from .handshake.script import Peer, Receive, Script, Want
 from .handshake.server import server
 from .handshake.wishes import RequestCertificate, SendTickets, Wish
 from .identity.names import peer_name
@@ -563,8 +564,6 @@ class Connection:
                     if outbound.closed:
                         return
                 outbound.data(chunk, regardless=True)  # an answer to early data has no keys to change to yet
-            if self._inbound.trace:
-                self._inbound.trace(DataMoved(Direction.SENT, len(chunk)))
 
     def _renew_keys(self, why: str, request: KeyUpdateRequest) -> None:
         """When a key has had its time: new ones in TLS 1.3, a close_notify in TLS 1.2, which cannot change them."""

@@ -29,7 +29,7 @@ from handclasp import (
     danger,
     private,
 )
-from handclasp.handshake.script import CheckRevocation
+from handclasp.handshake.questions import CheckRevocation
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.faults import misbehaving
 from handclasp.lab.pair import handshake

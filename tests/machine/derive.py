@@ -28,20 +28,18 @@ from handclasp.handshake import server as server_script
 from handclasp.handshake.after import after_client, after_server
 from handclasp.handshake.offer import Offer
 from handclasp.handshake.proofs import Agreement, Established, Possession
-from handclasp.handshake.resume import client_policy, server_policy
-from handclasp.handshake.script import (
+from handclasp.handshake.questions import (
     CheckRevocation,
     ClaimEarlyData,
     Decrypt,
     FindSession,
     KeepSession,
-    Peer,
     Question,
-    Script,
     Sign,
     VerifyPeer,
-    Want,
 )
+from handclasp.handshake.resume import client_policy, server_policy
+from handclasp.handshake.script import Peer, Script, Want
 from handclasp.identity.names import peer_name
 from handclasp.identity.revocation.finding import Evidence
 from handclasp.identity.revocation.policy import Checked

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..alerts import Alert, AlertLevel
 from ..errors import CallbackError
 from ..limits import MAX_PLAINTEXT, Limits
-from ..trace import Direction, Epoch, KeysChanged, MessageMoved, RecordMoved, Trace
+from ..trace import DataMoved, Direction, Epoch, KeysChanged, MessageMoved, RecordMoved, Trace
 from ..wire.names import ContentType
 from ..wire.records import CHANGE_CIPHER_SPEC
 from .lifetime import KeyLife
@@ -113,6 +113,8 @@ class Outbound:
         if self._padding is None and self._trace is None:
             self._records += sealer.seal(_DATA, content, 0)
         else:
+            if self._trace:
+                self._trace(DataMoved(Direction.SENT, len(content)))
             self._seal(_DATA, content)
         return ""
 

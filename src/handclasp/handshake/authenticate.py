@@ -21,7 +21,8 @@ from ..wire.messages12 import CertificateStatusMessage
 from ..wire.names import CertificateStatusType, SignatureScheme, TLSVersion
 from .negotiate import Answer, choose_client_credential
 from .proofs import Anonymous, Identity, Possession, Proofs
-from .script import CheckRevocation, ChooseCredential, FindStaple, Peer, VerifyPeer
+from .questions import CheckRevocation, ChooseCredential, FindStaple, VerifyPeer
+from .script import Peer
 
 
 def present(peer: Peer, config: Config, ders: Sequence[bytes]) -> Certificate:

@@ -39,8 +39,9 @@ from .client13 import accept_protocol, check_solicited, limit_records
 from .negotiate import KEY_CURVES, Answer, picked, schemes12
 from .offer import Offer
 from .proofs import Established, Possession, check_finished
+from .questions import Sign
 from .resume import client_policy, keep_session, not_resumed, remember12, remembered
-from .script import Peer, Sign
+from .script import Peer
 
 
 async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:

@@ -53,8 +53,9 @@ from .proofs import (
     signed_content,
 )
 from .psk import Psk, bound, proofs_of
+from .questions import Sign
 from .resume import client_policy, not_resumed, resumable
-from .script import Peer, Sign
+from .script import Peer
 
 
 async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequest) -> Established:

@@ -14,7 +14,8 @@ from ..trace import Epoch, Subject
 from ..wire.extensions import OfferedPsks
 from ..wire.messages import ClientHello
 from .psk import Accepted
-from .script import ClaimEarlyData, Peer
+from .questions import ClaimEarlyData
+from .script import Peer
 
 
 async def accept_early_data(

@@ -16,7 +16,8 @@ from .authenticate import admit, check_signed, present
 from .client13 import certificate_message, choose_answer
 from .notices import ClientAuthenticated
 from .proofs import CLIENT_CONTEXT, Identity, check_finished, signed_content
-from .script import Peer, Sign
+from .questions import Sign
+from .script import Peer
 from .server13 import certificate_request, staples_of
 
 CONTEXT_SIZE = 32

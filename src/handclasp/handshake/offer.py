@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
 from .. import rules
 from ..codes import GREASE
@@ -15,6 +15,7 @@ from ..identity.names import PeerName
 from ..identity.revocation.policy import Revocation
 from ..rules import require
 from ..sessions.cache import ClientSession
+from ..wire.codec import RawExtension
 from ..wire.extensions import EMPTY, CertificateStatusRequest, ClientHelloExtensions, Empty, KeyShareEntry, ServerName
 from ..wire.messages import ClientHello, HelloRetryRequest
 from ..wire.names import (
@@ -29,8 +30,6 @@ from ..wire.names import (
     TLSVersion,
 )
 from .psk import Psk, psks_to_offer, with_psks
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +101,13 @@ def make_offer(
     session = held if older else None
     psks = psks_to_offer(config, suites, None if older else held)
     early_data = early_data if psks and psks[0].allows(early_data, suites) else b""
-    blocks = _extensions(config, name, key_pairs, session, early=bool(early_data))
-    if config.grease:
-        blocks, suites = _greased(config, blocks, suites)
-    blocks = with_psks(blocks, psks)
+    reserved = _reserved(config.entropy.random(6)) if config.grease else _NOTHING_RESERVED
+    blocks = with_psks(_extensions(config, name, key_pairs, session, reserved, early=bool(early_data)), psks)
     hello = ClientHello(
         legacy_version=TLSVersion.TLS_1_2,
         random=config.entropy.random(32),
         legacy_session_id=_session_id(config, session),
-        cipher_suites=suites,
+        cipher_suites=reserved.suites + suites,
         legacy_compression_methods=b"\0",
         extensions=blocks,
     )
@@ -130,6 +127,7 @@ def _extensions(
     name: PeerName | None,
     key_pairs: tuple[KeyPair, ...],
     session: ClientSession | None,
+    reserved: _Reserved,
     *,
     early: bool,
 ) -> ClientHelloExtensions:
@@ -137,23 +135,27 @@ def _extensions(
     if name is not None and config.send_server_name and name.kind == "dns":
         sni = (ServerName(NameType.HOST_NAME, name.text.encode("ascii")),)
     newest = TLSVersion.TLS_1_3 in config.usable_versions
-    return ClientHelloExtensions(
+    groups = config.groups if newest else (group for group in config.groups if group in CURVE_SHARE_SIZE)
+    block = ClientHelloExtensions(
         server_name=sni,
         max_fragment_length=config.max_fragment_length,
         status_request=_OCSP if Revocation.of(config.revocation).asks_for_staples else None,
-        supported_groups=tuple(group for group in config.groups if newest or group in CURVE_SHARE_SIZE),
-        signature_algorithms=tuple(config.signature_schemes) + CERTIFICATE_ONLY,
+        supported_groups=(*reserved.groups, *groups),
+        signature_algorithms=(*reserved.schemes, *config.signature_schemes, *CERTIFICATE_ONLY),
         alpn=tuple(protocol.encode("latin-1") for protocol in config.alpn) or None,
         record_size_limit=config.record_size_limit,
         signed_certificate_timestamp=EMPTY if config.ask_for_timestamps else None,
         compress_certificate=_compressions(config) if newest else None,
-        key_share=tuple(KeyShareEntry(pair.group, pair.public) for pair in key_pairs) if newest else None,
-        supported_versions=tuple(config.usable_versions) if newest else None,
+        key_share=(*reserved.shares, *[KeyShareEntry(pair.group, pair.public) for pair in key_pairs])
+        if newest
+        else None,
+        supported_versions=reserved.versions + config.usable_versions if newest else None,
         psk_key_exchange_modes=_modes(config) if newest else None,
         early_data=EMPTY if early else None,
         post_handshake_auth=EMPTY if newest and config.post_handshake_auth else None,
         **_older_extensions(config, session),
     )
+    return block.between(*reserved.extensions) if reserved.extensions else block
 
 
 _OCSP = CertificateStatusRequest(CertificateStatusType.OCSP, b"", b"")
@@ -187,27 +189,39 @@ def _older_extensions(config: ClientConfig, session: ClientSession | None) -> _O
     return older
 
 
-def _greased(
-    config: ClientConfig, extensions: ClientHelloExtensions, suites: tuple[CipherSuite, ...]
-) -> tuple[ClientHelloExtensions, tuple[CipherSuite, ...]]:
-    """RFC 8701 §3.1: one reserved value in front of each list, an empty extension first and another before the last."""
-    picks = [GREASE[byte % len(GREASE)] for byte in config.entropy.random(6)]
-    first, second = ExtensionType.of(picks[0]), ExtensionType.of(picks[1])
+@dataclass(frozen=True, slots=True)
+class _Reserved:
+    """What nobody knows, so that servers keep passing over such things (RFC 8701 §3.1): one of each, or none."""
+
+    extensions: tuple[RawExtension, ...] = ()
+    """An empty one to come first, and another to come last but for pre_shared_key."""
+    suites: tuple[CipherSuite, ...] = ()
+    groups: tuple[NamedGroup, ...] = ()
+    shares: tuple[KeyShareEntry, ...] = ()
+    versions: tuple[TLSVersion, ...] = ()
+    schemes: tuple[SignatureScheme, ...] = ()
+
+
+_NOTHING_RESERVED = _Reserved()
+
+
+def _reserved(chance: bytes) -> _Reserved:
+    """By six random bytes."""
+    first, second, group, version, suite, scheme = [byte % len(GREASE) for byte in chance]
     if first == second:
-        second = ExtensionType.of(GREASE[(GREASE.index(first) + 1) % len(GREASE)])
-    group = NamedGroup.of(picks[2])
-    greased = replace(
-        extensions,
-        supported_groups=(group, *(extensions.supported_groups or ())),
-        signature_algorithms=_in_front(SignatureScheme.of(picks[5]), extensions.signature_algorithms),
-        key_share=_in_front(KeyShareEntry(group, b"\0"), extensions.key_share),
-        supported_versions=_in_front(TLSVersion.of(picks[3]), extensions.supported_versions),
-        unknown=((first, b""), (second, b"\0")),
-        order=(first, *extensions.order, second),
+        second = (first + 1) % len(GREASE)
+    return _Reserved(
+        ((_EXTENSIONS[first], b""), (_EXTENSIONS[second], b"\0")),
+        (_SUITES[suite],),
+        (_GROUPS[group],),
+        (KeyShareEntry(_GROUPS[group], b"\0"),),
+        (_VERSIONS[version],),
+        (_SCHEMES[scheme],),
     )
-    return greased, (CipherSuite.of(picks[4]), *suites)
 
 
-def _in_front(first: T, others: tuple[T, ...] | None) -> tuple[T, ...] | None:
-    """Nothing is put in front of a list that is not sent."""
-    return None if others is None else (first, *others)
+_EXTENSIONS = tuple(map(ExtensionType, GREASE))
+_SUITES = tuple(map(CipherSuite, GREASE))
+_GROUPS = tuple(map(NamedGroup, GREASE))
+_VERSIONS = tuple(map(TLSVersion, GREASE))
+_SCHEMES = tuple(map(SignatureScheme, GREASE))

@@ -24,8 +24,9 @@ from ..wire.extensions import ClientHelloExtensions, OfferedPsks, PskIdentity
 from ..wire.messages import ClientHello
 from ..wire.names import CipherSuite, ExtensionType, PskKeyExchangeMode, TLSVersion
 from .proofs import Proofs, SharedKey
+from .questions import FindPsk
 from .resume import UNKNOWN, against_accepting, decline, recall, remembered
-from .script import FindPsk, Peer
+from .script import Peer
 
 RESUMPTION = b"res binder"
 
@@ -86,10 +87,11 @@ def _of_session(held: ClientSession, now: datetime) -> Psk:
 
 def with_psks(extensions: ClientHelloExtensions, psks: Sequence[Psk]) -> ClientHelloExtensions:
     """The extensions with pre_shared_key as the last; its binders are zeros until `bound`."""
+    if not psks and extensions.pre_shared_key is None:
+        return extensions
     kept = tuple(type_ for type_ in extensions.order if type_ is not ExtensionType.PRE_SHARED_KEY)
     if not psks:
-        held = extensions.pre_shared_key is not None
-        return replace(extensions, pre_shared_key=None, order=kept) if held else extensions
+        return replace(extensions, pre_shared_key=None, order=kept)
     offered = OfferedPsks(tuple(psk.offered for psk in psks), tuple(bytes(psk.hash.size) for psk in psks))
     return replace(extensions, pre_shared_key=offered, order=(*kept, ExtensionType.PRE_SHARED_KEY))
 

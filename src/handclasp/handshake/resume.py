@@ -27,7 +27,8 @@ from ..wire.names import CipherSuite, TLSVersion
 from .negotiate import choose_protocol
 from .notices import SessionDeclined
 from .proofs import Anonymous, Identity, Possession, SharedKey
-from .script import FindSession, KeepSession, Peer
+from .questions import FindSession, KeepSession
+from .script import Peer
 
 FOUND = (Session, NoneType)
 

@@ -11,7 +11,8 @@ from ..wire.messages import ClientHello
 from ..wire.names import TLSVersion
 from .negotiate import asked_name, choose_version
 from .proofs import Established
-from .script import ChooseConfig, FindCredentials, Peer
+from .questions import ChooseConfig, FindCredentials
+from .script import Peer
 from .server12 import server12
 from .server13 import server13
 

@@ -37,8 +37,9 @@ from .authenticate import admit, check_signed, client_again, present, staple_for
 from .client12 import agree, receive_change, send_change
 from .negotiate import Answer12, choose_answer12, choose_protocol, schemes12
 from .proofs import Anonymous, Established, Identity, Possession, check_finished
+from .questions import Decrypt, KeepSession, Sign
 from .resume import remember12, remembered, server_policy, session_to_accept
-from .script import Decrypt, KeepSession, Peer, Sign
+from .script import Peer
 from .server13 import agreed_sizes, check_compressions
 
 DOWNGRADE_TO_12 = b"DOWNGRD\x01"

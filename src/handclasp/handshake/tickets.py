@@ -19,8 +19,9 @@ from ..wire.names import ExtensionType, PskKeyExchangeMode
 from .early import most_early_data
 from .notices import TicketReceived
 from .proofs import TicketIssuer, TicketKeeper
+from .questions import KeepSession
 from .resume import SESSION_ID_SIZE, keep_session
-from .script import KeepSession, Peer
+from .script import Peer
 
 
 def issuer_of(config: ServerConfig, hello: ClientHello, resumable: Resumable | None) -> TicketIssuer | None:

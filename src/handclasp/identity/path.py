@@ -127,10 +127,10 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
         return _trusted_itself(presented)
     extras = _worth_trying(presented)
     _check_comparisons(presented, extras, anchors)
+    sent = {certificate.x509: certificate for certificate in (*extras, leaf)}
     try:
         walked = _walk(presented, extras, anchors)
         anchor = anchors.find(walked[-1])
-        sent = {certificate.x509: certificate for certificate in (*extras, leaf)} if extras else {leaf.x509: leaf}
         path = (*[sent[x509] for x509 in walked[:-1]], anchor) if anchor is not None else ()
     except Exception as error:
         refusal = printable(str(error)) or type(error).__name__

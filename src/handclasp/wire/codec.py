@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct as binary
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from ..codes import Code
 from ..rules import (
@@ -282,6 +282,18 @@ class ExtensionBlock:
         elif sorted(self.order) != sorted(present):
             raise ValueError("order does not list exactly the extensions that are present")
 
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        """A block whose order is right without a check: for a ClientHello, the constructor takes 5 µs longer."""
+        block = cls.__new__(cls)
+        block.__dict__.update(values)
+        return block
+
+    def between(self, first: RawExtension, last: RawExtension) -> Self:
+        """The same with an extension that nobody knows in front of the others, and one behind."""
+        order = (first[0], *self.order, last[0])
+        return self._of({**self.__dict__, "unknown": (first, last), "order": order})
+
 
 B = TypeVar("B", bound=ExtensionBlock)
 
@@ -303,7 +315,6 @@ class Extensions(Codec[B]):
     def _reader(self) -> Read[B]:
         cls, least, may_be_absent = self.cls, self.least, self.may_be_absent
         readers = {type_: (name, part.read) for type_, (name, part) in self.by_type.items()}
-        new = cls.__new__
         types = {type_.value: type_ for type_ in ExtensionType}
 
         def read(data: bytes, at: int, end: int) -> tuple[B, int]:
@@ -347,10 +358,7 @@ class Extensions(Codec[B]):
             if unknown:
                 values["unknown"] = tuple(unknown)
             values["order"] = tuple(seen)
-            # What was read needs no check of its order: for a ClientHello, its constructor takes 5 µs longer than this.
-            block = new(cls)
-            block.__dict__.update(values)
-            return block, end
+            return cls._of(values), end
 
         return read
 
