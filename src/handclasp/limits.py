@@ -88,6 +88,12 @@ MAX_REMEMBERED: Final = 4096
 MOST_REMEMBERED: Final = 128
 """Certificates that are kept so, whoever showed them: half a mebibyte at most."""
 
+MAX_REMEMBERED_BODY: Final = 96
+"""Longest body of an extension that is kept to be met again, in bytes: lists of schemes and groups, names of hosts."""
+
+MOST_REMEMBERED_BODIES: Final = 64
+"""Bodies that are kept so, of each extension: hellos say much the same."""
+
 LEAST_RSA_BITS: Final = 1024
 """RSA keys below it can be factored: no signature by them is believed, whoever vouches for them."""
 

@@ -8,19 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from handclasp.wire.codec import (
-    RECOGNISED,
-    Codec,
-    CodePoint,
-    Extension,
-    Extensions,
-    Opaque,
-    Optional,
-    Struct,
-    Uint,
-    Vector,
-    encode,
-)
+from handclasp.wire.blocks import RECOGNISED, Extension, Extensions
+from handclasp.wire.codec import Codec, CodePoint, Opaque, Optional, Struct, Uint, Vector, encode
 from handclasp.wire.messages import HandshakeMessage
 from handclasp.wire.names import ExtensionType
 

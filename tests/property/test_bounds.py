@@ -54,7 +54,8 @@ from handclasp.rules import PeerFault, printable
 from handclasp.sessions.cache import ClientSession
 from handclasp.sessions.replay import ReplayGuard
 from handclasp.sessions.tickets import NAME_SIZE
-from handclasp.wire.extensions import NewSessionTicketExtensions
+from handclasp.wire.blocks import extensions
+from handclasp.wire.extensions import EncryptedExtensionsBlock, NewSessionTicketExtensions
 from handclasp.wire.messages import NewSessionTicket
 from handclasp.wire.names import ContentType
 from property.tapes import attempt
@@ -277,6 +278,28 @@ def test_certificates_that_are_remembered() -> None:
         for _ in range(certificates):
             _parse_received(0, _issued("other.test"))
         assert (_parse_received(0, first) is met) is (certificates == 127)
+
+
+@pytest.mark.limit("MAX_REMEMBERED_BODY", "MOST_REMEMBERED_BODIES")
+def test_extensions_that_are_remembered() -> None:
+    """A body that is read again is the same value, if it is short and not many others came in between."""
+
+    def read(protocol: bytes) -> object:
+        body = bytes((0, len(protocol) + 1, len(protocol))) + protocol
+        extension = bytes((0, 16, 0, len(body))) + body
+        value, _ = _BLOCK.read(bytes((0, len(extension))) + extension, 0, len(extension) + 2)
+        return value.alpn
+
+    for size in (93, 94):  # and three of lengths
+        assert (read(b"p" * size) is read(b"p" * size)) is (size == 93)
+    first = read(b"first")
+    for others in (63, 64):
+        for number in range(others):
+            read(b"other %d %d" % (others, number))
+        assert (read(b"first") is first) is (others == 63)
+
+
+_BLOCK = extensions(EncryptedExtensionsBlock)
 
 
 def _issued(*names: str) -> bytes:

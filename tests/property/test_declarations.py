@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handclasp.rules import PeerFault
-from handclasp.wire.codec import Extensions, decode, encode
+from handclasp.wire.blocks import Extensions
+from handclasp.wire.codec import decode, encode
 from handclasp.wire.explain import explain_message
 from handclasp.wire.messages import HEADER_SIZE, MESSAGES, HandshakeMessage
 from handclasp.wire.records import ALERT_MESSAGE, RECORD_HEADER, AlertMessage, RecordHeader

@@ -18,22 +18,8 @@ from handclasp.rules import (
     PeerFault,
     Rule,
 )
-from handclasp.wire.codec import (
-    Codec,
-    ExtensionBlock,
-    RawExtension,
-    code,
-    decode,
-    encode,
-    extension,
-    extensions,
-    opaque,
-    optional,
-    remainder,
-    struct,
-    uint,
-    vector,
-)
+from handclasp.wire.blocks import ExtensionBlock, RawExtension, extension, extensions
+from handclasp.wire.codec import Codec, code, decode, encode, opaque, optional, remainder, struct, uint, vector
 from handclasp.wire.names import ExtensionType, HandshakeType, NamedGroup
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from handclasp.rules import EXTENSION_MISPLACED, EXTENSION_UNKNOWN_DUPLICATE, PeerFault
-from handclasp.wire.codec import RECOGNISED, Extensions, decode
+from handclasp.wire.blocks import RECOGNISED, Extensions
+from handclasp.wire.codec import decode
 from handclasp.wire.extensions import (
     CertificateEntryExtensions,
     CertificateRequestExtensions,

@@ -15,7 +15,7 @@ from ..limits import MAX_PLAINTEXT
 from ..rules import require
 from ..sessions.session import Session
 from ..trace import Epoch, Subject
-from ..wire.codec import ExtensionBlock
+from ..wire.blocks import ExtensionBlock
 from ..wire.extensions import (
     CertificateEntryExtensions,
     CertificateRequestExtensions,

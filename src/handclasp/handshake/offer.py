@@ -15,7 +15,7 @@ from ..identity.names import PeerName
 from ..identity.revocation.policy import Revocation
 from ..rules import require
 from ..sessions.cache import ClientSession
-from ..wire.codec import RawExtension
+from ..wire.blocks import RawExtension
 from ..wire.extensions import EMPTY, CertificateStatusRequest, ClientHelloExtensions, Empty, KeyShareEntry, ServerName
 from ..wire.messages import ClientHello, HelloRetryRequest
 from ..wire.names import (

@@ -12,7 +12,7 @@ from ..limits import MAX_TICKET, MAX_TICKET_LIFETIME
 from ..rules import require
 from ..sessions.cache import ClientSession
 from ..sessions.session import Resumable, Session
-from ..wire.codec import RawExtension
+from ..wire.blocks import RawExtension
 from ..wire.extensions import NewSessionTicketExtensions
 from ..wire.messages import ClientHello, NewSessionTicket
 from ..wire.names import ExtensionType, PskKeyExchangeMode

@@ -1,5 +1,6 @@
 """The presentation language of RFC 8446 §3 in seven words: uint, code, opaque, vector, optional, struct, extensions.
 
+The last one is in `blocks.py`.
 A message is declared once, as a frozen dataclass whose fields are annotated with these words:
 
     @dataclass(frozen=True, slots=True)
@@ -17,19 +18,10 @@ from __future__ import annotations
 import struct as binary
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, Generic, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from ..codes import Code
-from ..rules import (
-    EXTENSION_DUPLICATE,
-    EXTENSION_MISPLACED,
-    EXTENSION_UNKNOWN_DUPLICATE,
-    SHORT,
-    TRAILING,
-    VECTOR_BOUNDS,
-    PeerFault,
-)
-from .names import ExtensionType
+from ..rules import SHORT, TRAILING, VECTOR_BOUNDS, PeerFault
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Code)
@@ -140,11 +132,12 @@ class Opaque(Codec[bytes]):
         self.prefix = prefix = 0 if rest or self.fixed else _prefix_width(most_)
 
         def read(data: bytes, at: int, end: int) -> tuple[bytes, int]:
-            start, after = _span(data, at, end, prefix, least) if not rest else (at, end)
-            length = after - start
-            if length < least or length > most_:
+            after = end
+            if not rest:
+                at, after = span(data, at, end, prefix, least)
+            if not least <= after - at <= most_:
                 raise PeerFault(VECTOR_BOUNDS)
-            return data[start:after], after
+            return data[at:after], after
 
         def write(value: bytes, out: bytearray) -> None:
             if not least <= len(value) <= most_:
@@ -168,7 +161,7 @@ class Vector(Codec[tuple[T, ...]]):
         codes = item if isinstance(item, CodePoint) else None
 
         def read(data: bytes, at: int, end: int) -> tuple[tuple[T, ...], int]:
-            at, end = _span(data, at, end, prefix, 0)
+            at, end = span(data, at, end, prefix, 0)
             if not least <= end - at <= most:
                 raise PeerFault(VECTOR_BOUNDS)
             if codes is not None:
@@ -190,7 +183,7 @@ class Vector(Codec[tuple[T, ...]]):
             else:
                 for part in value:
                     write_item(part, out)
-            _patch_length(out, start, prefix, least, most)
+            patch_length(out, start, prefix, least, most)
 
         self.read, self.write = read, write
 
@@ -221,19 +214,18 @@ class Struct(Codec[T]):
 
     def __init__(self, cls: type[T]) -> None:
         self.cls = cls
-        self.parts: tuple[tuple[str, Codec[Any]], ...] = tuple(_declared_parts(cls))
-        readers = tuple((name, part.read) for name, part in self.parts)
+        self.parts: tuple[tuple[str, Codec[Any]], ...] = tuple(declared_parts(cls))
+        readers = tuple(part.read for _, part in self.parts)
         writers = tuple((name, part.write) for name, part in self.parts)
 
         def read(data: bytes, at: int, end: int) -> tuple[T, int]:
-            values = []
-            name = ""
+            values: list[Any] = []
             try:
-                for name, read_part in readers:  # noqa: B007 - read below, in the except
+                for read_part in readers:
                     value, at = read_part(data, at, end)
                     values.append(value)
             except PeerFault as fault:
-                fault.detail = fault.detail or f"{cls.__name__}.{name}"
+                fault.detail = fault.detail or f"{cls.__name__}.{self.parts[len(values)][0]}"
                 raise
             return cls(*values), at
 
@@ -244,166 +236,7 @@ class Struct(Codec[T]):
         self.read, self.write = read, write
 
 
-class Extension(Codec[T]):
-    """One field of an extension block: its type and what its body holds."""
-
-    __slots__ = ("body", "type")
-
-    def __init__(self, type_: ExtensionType, body: Codec[T]) -> None:
-        self.type, self.body = type_, body
-        self.read, self.write = body.read, body.write
-        RECOGNISED.add(type_)
-
-
-RECOGNISED: set[ExtensionType] = set()
-"""Every extension some message declares: in any other message it is an error, not an unknown (RFC 8446 §4.2)."""
-
-
-RawExtension = tuple[ExtensionType, bytes]
-"""An extension this message's declaration does not know: its type and its body."""
-
-
-class ExtensionBlock:
-    """Base of the extension blocks: works out `order` where it is not given, and checks it where it is.
-
-    Blocks have no slots: an extension that was not read is the class's default, and takes neither time nor memory.
-    """
-
-    unknown: tuple[RawExtension, ...]
-    order: tuple[ExtensionType, ...]
-
-    def __post_init__(self) -> None:
-        present = [type_ for name, type_ in _extension_fields(type(self)) if getattr(self, name) is not None]
-        present += [type_ for type_, _ in self.unknown]
-        if not self.order:
-            # pre_shared_key has to come last (RFC 8446 §4.2.11)
-            present.sort(key=lambda type_: type_ is ExtensionType.PRE_SHARED_KEY)
-            object.__setattr__(self, "order", tuple(present))
-        elif sorted(self.order) != sorted(present):
-            raise ValueError("order does not list exactly the extensions that are present")
-
-    @classmethod
-    def _of(cls, values: dict[str, Any]) -> Self:
-        """A block whose order is right without a check: for a ClientHello, the constructor takes 5 µs longer."""
-        block = cls.__new__(cls)
-        block.__dict__.update(values)
-        return block
-
-    def between(self, first: RawExtension, last: RawExtension) -> Self:
-        """The same with an extension that nobody knows in front of the others, and one behind."""
-        order = (first[0], *self.order, last[0])
-        return self._of({**self.__dict__, "unknown": (first, last), "order": order})
-
-
-B = TypeVar("B", bound=ExtensionBlock)
-
-
-class Extensions(Codec[B]):
-    """An extension block: its dataclass has a field per extension this message may carry, then `unknown`, `order`."""
-
-    __slots__ = ("by_type", "cls", "least", "may_be_absent")
-
-    def __init__(self, cls: type[B], least: int, may_be_absent: bool) -> None:
-        if "__slots__" in vars(cls):
-            raise TypeError(f"{cls.__name__} has slots: a block has none")
-        self.cls, self.least, self.may_be_absent = cls, least, may_be_absent
-        self.by_type: dict[ExtensionType, tuple[str, Extension[Any]]] = {
-            part.type: (name, part) for name, part in _declared_parts(cls) if isinstance(part, Extension)
-        }
-        self.read, self.write = self._reader(), self._writer()
-
-    def _reader(self) -> Read[B]:
-        cls, least, may_be_absent = self.cls, self.least, self.may_be_absent
-        readers = {type_: (name, part.read) for type_, (name, part) in self.by_type.items()}
-        types = {type_.value: type_ for type_ in ExtensionType}
-
-        def read(data: bytes, at: int, end: int) -> tuple[B, int]:
-            if at == end and may_be_absent:
-                return cls(), at
-            at, end = _span(data, at, end, 2, 0)
-            if end - at < least:
-                raise PeerFault(VECTOR_BOUNDS)
-            values: dict[str, Any] = {}
-            seen: dict[ExtensionType, None] = {}
-            unknown: list[RawExtension] = []
-            while at < end:
-                # in one piece: with a function for the header and one for the body, a ClientHello takes a tenth longer
-                if at + 4 > end:
-                    raise PeerFault(SHORT)
-                number, length = binary.unpack_from(">HH", data, at)
-                at += 4
-                after = at + length
-                if after > end:
-                    raise PeerFault(SHORT)
-                type_ = types.get(number) or ExtensionType.of(number)
-                if type_ in seen:
-                    known = type_ in RECOGNISED
-                    raise PeerFault(EXTENSION_DUPLICATE if known else EXTENSION_UNKNOWN_DUPLICATE, str(type_))
-                seen[type_] = None
-                declared = readers.get(type_)
-                if declared is not None:
-                    name, read_body = declared
-                    try:
-                        values[name], at = read_body(data, at, after)
-                        if at != after:
-                            raise PeerFault(TRAILING)
-                    except PeerFault as fault:
-                        fault.detail = f"extension {type_}"
-                        raise
-                elif type_ in RECOGNISED:
-                    raise PeerFault(EXTENSION_MISPLACED, f"{type_} in {cls.__name__}")
-                else:
-                    unknown.append((type_, data[at:after]))
-                at = after
-            if unknown:
-                values["unknown"] = tuple(unknown)
-            values["order"] = tuple(seen)
-            return cls._of(values), end
-
-        return read
-
-    def _writer(self) -> Write[B]:
-        least, may_be_absent = self.least, self.may_be_absent
-        writers = {
-            type_: (name, type_.to_bytes(2) + b"\0\0", part.write) for type_, (name, part) in self.by_type.items()
-        }
-
-        def write(value: B, out: bytearray) -> None:
-            if may_be_absent and not value.order:
-                return  # older peers may know no extensions at all
-            start = len(out)
-            out += b"\0\0"
-            unknown = dict(value.unknown)
-            for type_ in value.order:
-                declared = writers.get(type_)
-                if declared is not None:
-                    name, head, write_body = declared
-                    out += head
-                    body = len(out)
-                    write_body(getattr(value, name), out)
-                else:
-                    out += type_.to_bytes(2) + b"\0\0"
-                    body = len(out)
-                    out += unknown[type_]
-                size = len(out) - body
-                if size > 0xFFFF:
-                    raise ValueError(f"{size} bytes where 0 to 65535 belong")
-                out[body - 2 : body] = size.to_bytes(2)
-            _patch_length(out, start, 2, least, 0xFFFF)
-
-        return write
-
-
-_FIELDS: dict[type, tuple[tuple[str, ExtensionType], ...]] = {}
-
-
-def _extension_fields(cls: type) -> tuple[tuple[str, ExtensionType], ...]:
-    if cls not in _FIELDS:
-        _FIELDS[cls] = tuple((name, part.type) for name, part in _declared_parts(cls) if isinstance(part, Extension))
-    return _FIELDS[cls]
-
-
-# --- the seven words -------------------------------------------------------------------------------------------------
+# --- the words -----------------------------------------------------------------------------------------------------
 
 
 def uint(size: int) -> Uint:
@@ -441,20 +274,10 @@ def struct(cls: type[T]) -> Struct[T]:
     return Struct(cls)
 
 
-def extension(type_: ExtensionType, body: Codec[T]) -> Extension[T]:
-    """One extension of a block."""
-    return Extension(type_, body)
-
-
-def extensions(cls: type[B], least: int = 0, *, may_be_absent: bool = False) -> Extensions[B]:
-    """An extension block of at least `least` bytes. In the hellos, older versions leave the whole block out."""
-    return Extensions(cls, least, may_be_absent)
-
-
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _declared_parts(cls: type) -> list[tuple[str, Codec[Any]]]:
+def declared_parts(cls: type) -> list[tuple[str, Codec[Any]]]:
     if not is_dataclass(cls):
         raise TypeError(f"{cls.__name__} is not a dataclass")
     hints = get_type_hints(cls, include_extras=True)
@@ -471,7 +294,7 @@ def _prefix_width(most: int) -> int:
     return (most.bit_length() + 7) // 8
 
 
-def _span(data: bytes, at: int, end: int, prefix: int, fixed: int) -> tuple[int, int]:
+def span(data: bytes, at: int, end: int, prefix: int, fixed: int) -> tuple[int, int]:
     """Where a vector's content begins and ends: behind its prefix, or `fixed` bytes where it has none."""
     start = at + prefix
     if start > end:
@@ -482,7 +305,7 @@ def _span(data: bytes, at: int, end: int, prefix: int, fixed: int) -> tuple[int,
     return start, after
 
 
-def _patch_length(out: bytearray, start: int, prefix: int, least: int, most: int) -> None:
+def patch_length(out: bytearray, start: int, prefix: int, least: int, most: int) -> None:
     length = len(out) - start - prefix
     if not least <= length <= most:
         raise ValueError(f"{length} bytes where {least} to {most} belong")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..codes import Code
-from .codec import Codec, CodePoint, Extension, Extensions, Opaque, Optional, Struct, Uint, Vector
+from .blocks import Extension, Extensions
+from .codec import Codec, CodePoint, Opaque, Optional, Struct, Uint, Vector
 from .messages import HEADER_SIZE, HandshakeMessage
 from .names import ExtensionType, HandshakeType
 

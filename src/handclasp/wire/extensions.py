@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from .codec import ExtensionBlock, RawExtension, code, extension, opaque, remainder, struct, uint, vector
+from .blocks import ExtensionBlock, RawExtension, extension
+from .codec import code, opaque, remainder, struct, uint, vector
 from .names import (
     CertificateCompression,
     CertificateStatusType,
@@ -129,14 +130,17 @@ class ClientHelloExtensions(ExtensionBlock):
         None
     )
     record_size_limit: Annotated[int | None, extension(ExtensionType.RECORD_SIZE_LIMIT, uint(2))] = None
-    session_ticket: Annotated[bytes | None, extension(ExtensionType.SESSION_TICKET, remainder(0, U16))] = None
+    session_ticket: Annotated[bytes | None, extension(ExtensionType.SESSION_TICKET, remainder(0, U16), fresh=True)] = (
+        None
+    )
     key_share: Annotated[
-        tuple[KeyShareEntry, ...] | None, extension(ExtensionType.KEY_SHARE, vector(struct(KeyShareEntry), 0, U16))
+        tuple[KeyShareEntry, ...] | None,
+        extension(ExtensionType.KEY_SHARE, vector(struct(KeyShareEntry), 0, U16), fresh=True),
     ] = None
     supported_versions: Annotated[
         tuple[TLSVersion, ...] | None, extension(ExtensionType.SUPPORTED_VERSIONS, vector(code(TLSVersion), 2, 254))
     ] = None
-    cookie: Annotated[bytes | None, extension(ExtensionType.COOKIE, opaque(1, U16))] = None
+    cookie: Annotated[bytes | None, extension(ExtensionType.COOKIE, opaque(1, U16), fresh=True)] = None
     psk_key_exchange_modes: Annotated[
         tuple[PskKeyExchangeMode, ...] | None,
         extension(ExtensionType.PSK_KEY_EXCHANGE_MODES, vector(code(PskKeyExchangeMode), 1, 255)),
@@ -150,7 +154,9 @@ class ClientHelloExtensions(ExtensionBlock):
     ] = None
     renegotiation_info: Annotated[bytes | None, extension(ExtensionType.RENEGOTIATION_INFO, opaque(0, 255))] = None
     early_data: Annotated[Empty | None, extension(ExtensionType.EARLY_DATA, struct(Empty))] = None
-    pre_shared_key: Annotated[OfferedPsks | None, extension(ExtensionType.PRE_SHARED_KEY, struct(OfferedPsks))] = None
+    pre_shared_key: Annotated[
+        OfferedPsks | None, extension(ExtensionType.PRE_SHARED_KEY, struct(OfferedPsks), fresh=True)
+    ] = None
     unknown: tuple[RawExtension, ...] = ()
     order: tuple[ExtensionType, ...] = ()
 
@@ -162,7 +168,9 @@ class ServerHelloExtensions(ExtensionBlock):
     Which version it is says `supported_versions`, so one block has to read both; the scripts check the difference.
     """
 
-    key_share: Annotated[KeyShareEntry | None, extension(ExtensionType.KEY_SHARE, struct(KeyShareEntry))] = None
+    key_share: Annotated[
+        KeyShareEntry | None, extension(ExtensionType.KEY_SHARE, struct(KeyShareEntry), fresh=True)
+    ] = None
     pre_shared_key: Annotated[int | None, extension(ExtensionType.PRE_SHARED_KEY, uint(2))] = None
     supported_versions: Annotated[TLSVersion | None, extension(ExtensionType.SUPPORTED_VERSIONS, code(TLSVersion))] = (
         None
@@ -181,7 +189,7 @@ class ServerHelloExtensions(ExtensionBlock):
         tuple[bytes, ...] | None, extension(ExtensionType.APPLICATION_LAYER_PROTOCOL_NEGOTIATION, PROTOCOLS)
     ] = None
     signed_certificate_timestamp: Annotated[
-        tuple[bytes, ...] | None, extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, TIMESTAMPS)
+        tuple[bytes, ...] | None, extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, TIMESTAMPS, fresh=True)
     ] = None
     extended_master_secret: Annotated[Empty | None, extension(ExtensionType.EXTENDED_MASTER_SECRET, struct(Empty))] = (
         None
@@ -198,7 +206,7 @@ class HelloRetryRequestExtensions(ExtensionBlock):
     """What a HelloRetryRequest may carry."""
 
     key_share: Annotated[NamedGroup | None, extension(ExtensionType.KEY_SHARE, code(NamedGroup))] = None
-    cookie: Annotated[bytes | None, extension(ExtensionType.COOKIE, opaque(1, U16))] = None
+    cookie: Annotated[bytes | None, extension(ExtensionType.COOKIE, opaque(1, U16), fresh=True)] = None
     supported_versions: Annotated[TLSVersion | None, extension(ExtensionType.SUPPORTED_VERSIONS, code(TLSVersion))] = (
         None
     )
@@ -257,10 +265,10 @@ class CertificateEntryExtensions(ExtensionBlock):
     """What one entry of a Certificate may carry."""
 
     status_request: Annotated[
-        CertificateStatus | None, extension(ExtensionType.STATUS_REQUEST, struct(CertificateStatus))
+        CertificateStatus | None, extension(ExtensionType.STATUS_REQUEST, struct(CertificateStatus), fresh=True)
     ] = None
     signed_certificate_timestamp: Annotated[
-        tuple[bytes, ...] | None, extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, TIMESTAMPS)
+        tuple[bytes, ...] | None, extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, TIMESTAMPS, fresh=True)
     ] = None
     unknown: tuple[RawExtension, ...] = ()
     order: tuple[ExtensionType, ...] = ()

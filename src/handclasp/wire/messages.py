@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from ..limits import MAX_FINISHED, MAX_SMALL_MESSAGE
-from .codec import Struct, code, decode, extensions, opaque, remainder, struct, uint, vector
+from .blocks import extensions
+from .codec import Struct, code, decode, opaque, remainder, struct, uint, vector
 from .extensions import (
     U16,
     U24,
