@@ -180,7 +180,9 @@ class HandshakeBuffer:
 
     def next(self) -> bytes | None:
         """The next message with its header, or None until more comes."""
-        if self.peek() is None or len(self._buffer) < self._end:
+        if self._type is None and self.peek() is None:
+            return None
+        if len(self._buffer) < self._end:
             return None
         end = self._end
         message = bytes(self._buffer[self._start : end])

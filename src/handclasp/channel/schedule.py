@@ -7,7 +7,7 @@ The schedule derives. Installing keys is the script's doing (`read_with`, `write
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 from ..crypto.aead import NONCE_SIZE
@@ -16,24 +16,29 @@ from ..crypto.secret import Secret
 from ..crypto.suites import Suite
 
 
-@dataclass(frozen=True, slots=True)
-class _Secret:
+class _Keyed:
     """A secret under a suite's hash, ready to derive from."""
 
-    suite: Suite
-    secret: Secret = field(repr=False)
-    _expander: Expander = field(init=False, repr=False, compare=False)
+    __slots__ = ("_expander", "secret", "suite")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_expander", Expander(self.suite.hash, self.secret.reveal()))
+    def __init__(self, suite: Suite, secret: Secret) -> None:
+        self.suite = suite
+        self.secret = secret
+        self._expander = Expander(suite.hash, secret.reveal())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.suite.code}>"
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficSecret(_Secret):
+class TrafficSecret(_Keyed):
     """What protects one direction of one epoch."""
 
-    generation: int = 0
-    """How many KeyUpdates led here."""
+    __slots__ = ("generation",)
+
+    def __init__(self, suite: Suite, secret: Secret, generation: int = 0) -> None:
+        super().__init__(suite, secret)
+        self.generation = generation
+        """How many KeyUpdates led here."""
 
     def keys(self) -> tuple[bytes, bytes]:
         """(key, iv), RFC 8446 §7.3."""
@@ -51,7 +56,7 @@ class TrafficSecret(_Secret):
         return TrafficSecret(self.suite, Secret(secret), self.generation + 1)
 
 
-class _Rung(_Secret):
+class _Rung(_Keyed):
     __slots__ = ()
 
     def _derive(self, label: bytes, transcript_hash: bytes) -> Secret:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, product
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from .. import rules
 from ..config import ServerConfig, UnknownNames
@@ -22,8 +22,7 @@ from ..wire.names import CipherSuite, NamedGroup, NameType, SignatureScheme, TLS
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Choice(Generic[T]):
+class Choice(NamedTuple, Generic[T]):
     """What was chosen, and why."""
 
     value: T
@@ -34,8 +33,9 @@ def prefer(ours: Sequence[T], theirs: Sequence[T]) -> Choice[T] | None:
     """The first of ours that they have too."""
     for rank, value in enumerate(ours):
         if value in theirs:
-            passed = f"; they lack {', '.join(map(str, ours[:rank]))}" if rank else ""
-            return Choice(value, f"the first of ours that they offer{passed}")
+            if not rank:
+                return Choice(value, "the first of ours that they offer")
+            return Choice(value, f"the first of ours that they offer; they lack {', '.join(map(str, ours[:rank]))}")
     return None
 
 
@@ -124,11 +124,12 @@ class Answer:
 def choose_credential(config: ServerConfig, name: str | None, hello: ClientHello) -> Choice[Answer]:
     """By name first, then by what the client can verify; in the order of `credentials` and of our schemes."""
     theirs = hello.extensions.signature_algorithms or ()
-    for credential in chain.from_iterable(_by_name(config, name, hello)):
-        scheme = prefer(_usable(config.signature_schemes, credential, TLSVersion.TLS_1_3), theirs)
-        if scheme is not None:
-            why = f"its certificate has the name {name}" if name and credential.matches(name) else "the default"
-            return Choice(Answer(credential, scheme.value), f"{why}, and the client accepts {scheme.value}")
+    *named, others = _by_name(config, name, hello)
+    for alike, why in ((chain(*named), f"its certificate has the name {name}"), (others, "the default")):
+        for credential in alike:
+            scheme = prefer(_usable(config.signature_schemes, credential, TLSVersion.TLS_1_3), theirs)
+            if scheme is not None:
+                return Choice(Answer(credential, scheme.value), f"{why}, and the client accepts {scheme.value}")
     ours = [
         scheme
         for credential in config.listed_credentials
@@ -157,8 +158,10 @@ def _usable(
     ours: Sequence[SignatureScheme], credential: Credential, version: TLSVersion
 ) -> tuple[SignatureScheme, ...]:
     """Those of ours that a credential can sign with; in TLS 1.2, ECDSA with the hash of another curve comes last."""
-    usable = credential.schemes12 if version is TLSVersion.TLS_1_2 else credential.schemes
     own = credential.schemes
+    if version is not TLSVersion.TLS_1_2:
+        return tuple([scheme for scheme in ours if scheme in own])
+    usable = credential.schemes12
     return tuple(sorted((scheme for scheme in ours if scheme in usable), key=lambda s: s in ECDSA and s not in own))
 
 
@@ -234,9 +237,11 @@ def _by_name(config: ServerConfig, name: str | None, hello: ClientHello) -> tupl
     authorities = hello.extensions.certificate_authorities or ()
     listed = [credential for credential in config.listed_credentials if credential.is_for(authorities)]
     require(listed or not config.listed_credentials, rules.NO_MATCHING_ISSUER)
-    covering = [credential for credential in listed if name is not None and credential.matches(name)]
-    if name is not None and not covering and config.unknown_names is UnknownNames.REFUSE:
+    if name is None:
+        return [], [], listed
+    covering = [credential for credential in listed if credential.matches(name)]
+    if not covering and config.unknown_names is UnknownNames.REFUSE:
         raise PeerFault(rules.UNRECOGNIZED_NAME, name)
-    exact = [credential for credential in covering if name in {known.lower() for known in credential.leaf.names}]
+    exact = [credential for credential in covering if name in map(str.lower, credential.leaf.names)]
     wildcard = [credential for credential in covering if credential not in exact]
     return exact, wildcard, [credential for credential in listed if credential not in covering]

@@ -7,7 +7,10 @@ is kept as it came.
 from __future__ import annotations
 
 import struct as binary
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache, partial
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import Any, Self, TypeVar
 
 from ..limits import MAX_REMEMBERED_BODY, MOST_REMEMBERED_BODIES
@@ -86,8 +89,8 @@ class ExtensionBlock:
     order: tuple[ExtensionType, ...]
 
     def __post_init__(self) -> None:
-        present = [type_ for name, type_ in _extension_fields(type(self)) if getattr(self, name) is not None]
-        present += [type_ for type_, _ in self.unknown]
+        types, values = _extension_fields(type(self))  # type: ignore[arg-type] # classes have a hash
+        present = [*compress(types, map(_IS_THERE, values(self))), *[type_ for type_, _ in self.unknown]]
         if not self.order:
             # pre_shared_key has to come last (RFC 8446 §4.2.11)
             present.sort(key=lambda type_: type_ is ExtensionType.PRE_SHARED_KEY)
@@ -200,10 +203,12 @@ class Extensions(Codec[B]):
         return write
 
 
-_FIELDS: dict[type, tuple[tuple[str, ExtensionType], ...]] = {}
+@cache
+def _extension_fields(cls: type) -> tuple[tuple[ExtensionType, ...], Callable[[object], tuple[object, ...]]]:
+    """The extensions of a block in the order they are declared, and what gets all their values."""
+    declared = [(name, part.type) for name, part in declared_parts(cls) if isinstance(part, Extension)]
+    names, types = zip(*declared, strict=True)
+    return types, attrgetter(*names) if len(names) > 1 else lambda block: (getattr(block, names[0]),)
 
 
-def _extension_fields(cls: type) -> tuple[tuple[str, ExtensionType], ...]:
-    if cls not in _FIELDS:
-        _FIELDS[cls] = tuple((name, part.type) for name, part in declared_parts(cls) if isinstance(part, Extension))
-    return _FIELDS[cls]
+_IS_THERE = partial(is_not, None)
