@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import NoneType
 
@@ -89,11 +89,8 @@ def with_psks(extensions: ClientHelloExtensions, psks: Sequence[Psk]) -> ClientH
     """The extensions with pre_shared_key as the last; its binders are zeros until `bound`."""
     if not psks and extensions.pre_shared_key is None:
         return extensions
-    kept = tuple(type_ for type_ in extensions.order if type_ is not ExtensionType.PRE_SHARED_KEY)
-    if not psks:
-        return replace(extensions, pre_shared_key=None, order=kept)
-    offered = OfferedPsks(tuple(psk.offered for psk in psks), tuple(bytes(psk.hash.size) for psk in psks))
-    return replace(extensions, pre_shared_key=offered, order=(*kept, ExtensionType.PRE_SHARED_KEY))
+    offered = OfferedPsks(tuple([psk.offered for psk in psks]), tuple([bytes(psk.hash.size) for psk in psks]))
+    return extensions.ending(ExtensionType.PRE_SHARED_KEY, offered if psks else None)
 
 
 def bound(hello: ClientHello, psks: Sequence[Psk], transcript: Transcript) -> bytes:

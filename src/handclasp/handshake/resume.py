@@ -93,7 +93,7 @@ def _against_offering(session: Session, config: ClientConfig) -> str:
         return f"the session is of {session.version}, which is off"
     if not _suite_fits(session, config.cipher_suites):
         return f"the session's cipher suite {session.suite} is off"
-    if session.policy not in (client_policy(config, asked=False), client_policy(config, asked=True)):
+    if session.policy != client_policy(config, asked=False) and session.policy != client_policy(config, asked=True):
         return "the session was made under another trust policy, or with other credentials of ours"
     if session.alpn not in (config.alpn or ("",)):
         return f"the session is for the protocol {session.alpn or '(none)'}"

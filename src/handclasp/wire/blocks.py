@@ -105,6 +105,12 @@ class ExtensionBlock:
         block.__dict__.update(values)
         return block
 
+    def ending(self, type_: ExtensionType, value: object) -> Self:
+        """The same with this extension as the last one; None: without it."""
+        name = _names(type(self))[type_]  # type: ignore[arg-type] # classes have a hash
+        order = tuple([other for other in self.order if other is not type_])
+        return self._of({**self.__dict__, name: value, "order": order if value is None else (*order, type_)})
+
     def between(self, first: RawExtension, last: RawExtension) -> Self:
         """The same with an extension that nobody knows in front of the others, and one behind."""
         order = (first[0], *self.order, last[0])
@@ -204,10 +210,15 @@ class Extensions(Codec[B]):
 
 
 @cache
+def _names(cls: type) -> dict[ExtensionType, str]:
+    """The fields of a block."""
+    return {part.type: name for name, part in declared_parts(cls) if isinstance(part, Extension)}
+
+
+@cache
 def _extension_fields(cls: type) -> tuple[tuple[ExtensionType, ...], Callable[[object], tuple[object, ...]]]:
     """The extensions of a block in the order they are declared, and what gets all their values."""
-    declared = [(name, part.type) for name, part in declared_parts(cls) if isinstance(part, Extension)]
-    names, types = zip(*declared, strict=True)
+    types, names = tuple(_names(cls)), tuple(_names(cls).values())
     return types, attrgetter(*names) if len(names) > 1 else lambda block: (getattr(block, names[0]),)
 
 
