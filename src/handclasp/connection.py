@@ -54,7 +54,7 @@ from .identity.names import peer_name
 from .limits import MAX_TICKETS_AT_ONCE, MAX_WISHES
 from .rules import PeerFault, require
 from .trace import DataMoved, Direction, Epoch, MessageMoved, Subject
-from .wire.messages import HEADER_SIZE, CertificateVerify, Finished, HandshakeMessage
+from .wire.messages import HEADER_SIZE, HandshakeMessage
 from .wire.names import (
     ContentType,
     KeyUpdateRequest,
@@ -62,14 +62,11 @@ from .wire.names import (
 )
 from .wire.records import ChangeCipherSpec
 
-MIDWAY = (CertificateVerify, Finished)
-"""What is due when a client's answer after the handshake is half here: nothing may come between (RFC 8446 §4.6.2)."""
-
 # --- the connection --------------------------------------------------------------------------------------------------
 
 T = TypeVar("T")
 
-_DATA, _EARLY = ContentType.APPLICATION_DATA, Epoch.EARLY  # a member of an enumeration takes 0.04 µs to get at
+_DATA = ContentType.APPLICATION_DATA  # a member of an enumeration takes 0.04 µs to get at
 
 _REFUSALS = (ConnectionClosed, NotEstablished)
 """What is the caller's error alone, and leaves the connection as it is."""
@@ -372,8 +369,8 @@ class Connection:
     def _pump(self) -> None:
         """Feed the script what has arrived, until it needs more."""
         inbound = self._inbound
-        while isinstance(self._want, Receive):
-            message = self._next_message(self._want) if inbound.handshake.begun else None
+        while isinstance(want := self._want, Receive):
+            message = self._next_message(want) if inbound.handshake.begun else None
             if message is not None:
                 self._resume(message)
                 continue
@@ -382,7 +379,7 @@ class Connection:
                 return
             type_, data = content
             if type_ is _DATA:
-                self._data(data)
+                self._data(data, want)
                 if not inbound.deframer.buffer:
                     return
                 continue
@@ -432,15 +429,14 @@ class Connection:
         elif type_ is not ContentType.HANDSHAKE:  # whose content is in the handshake buffer already
             raise PeerFault(rules.RECORD_TYPE, f"type {int(type_)} inside a protected record")
 
-    def _data(self, content: bytes) -> None:
+    def _data(self, content: bytes, want: Receive) -> None:
         """Application data, which early data is not yet. Raises PeerFault."""
-        inbound, want = self._inbound, self._want
-        if inbound.epoch is _EARLY:
+        inbound = self._inbound
+        if self._established is None:
+            require(inbound.epoch is Epoch.EARLY, rules.EARLY_APPLICATION_DATA)
             self._early_data(content)
             return
-        if self._established is None:
-            rules.fail(rules.EARLY_APPLICATION_DATA)
-        if isinstance(want, Receive) and not want.wishes and want.types[0] in MIDWAY:
+        if want.midway:
             rules.fail(rules.RECORD_INTERLEAVED, "application data in the midst of an answer")
         if content:
             self._warnings = self._post_handshake = 0

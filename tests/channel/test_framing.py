@@ -154,6 +154,26 @@ def test_records_come_out_as_they_went_in(contents: list[bytes], cuts: list[int]
     assert len(deframer) == 0
 
 
+@given(
+    contents=st.lists(st.binary(max_size=40), min_size=1, max_size=8),
+    steps=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3)), max_size=12),
+)
+@examples(300)
+def test_who_asks_now_and_then_gets_the_same(contents: list[bytes], steps: list[tuple[int, int]]) -> None:
+    """Some bytes, some records, in any order: every byte is counted, and none is lost or moved."""
+    stream = b"".join(_record(23, content) for content in contents)
+    deframer, fed, given = Deframer(), 0, b""
+    for size, records in [*steps, (len(stream), 2)]:
+        deframer.feed(stream[fed : fed + size])
+        fed = min(len(stream), fed + size)
+        for _ in range(records):
+            given += _next(deframer, True) or b""
+        assert stream.startswith(given)
+        assert len(deframer) == fed - len(given)
+    assert given + deframer.take() == stream
+    assert len(deframer) == 0
+
+
 def test_a_long_stream_leaves_nothing_behind() -> None:
     """Consumed bytes are given back while others wait, not only when all are gone."""
     deframer = Deframer()

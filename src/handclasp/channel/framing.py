@@ -17,6 +17,8 @@ COMPACT = 32 * 1024
 
 _HEADER = Struct(">BBBH")
 
+_DATA = ContentType.APPLICATION_DATA.value
+
 _CONTENT_TYPES = frozenset(
     (ContentType.CHANGE_CIPHER_SPEC, ContentType.ALERT, ContentType.HANDSHAKE, ContentType.APPLICATION_DATA)
 )
@@ -25,24 +27,39 @@ _CONTENT_TYPES = frozenset(
 class Deframer:
     """Received bytes, given out one whole record at a time."""
 
-    __slots__ = ("_start", "_started", "buffer")
+    __slots__ = ("_behind", "_lacking", "_start", "_started", "buffer")
 
     def __init__(self) -> None:
         self.buffer: bytes | bytearray = b""
         """What was fed and is not given out yet, behind the first bytes of what was; empty when nothing is held."""
         self._start = 0
+        self._lacking = 0
+        """What the record at the front needs to be whole, in bytes; 0 while that is not known."""
+        self._behind: tuple[bytes, int] | None = None
+        """What comes behind `buffer`, which ends with a record: some bytes, and where to go on in them."""
         self._started = False
 
     def feed(self, data: bytes) -> None:
+        """Whole records are cut from the bytes as they are: only one that comes in two pieces is put together."""
         if self._start == len(self.buffer):
-            self.buffer, self._start = data, 0  # whole records are cut from it as it is
+            self.buffer, self._start = data, 0
+            return
+        lacking, self._lacking = self._lacking, 0
+        self._wait()
+        if self._behind is not None:
+            rest, at = self._behind
+            self.buffer += rest[at:] + data
+            self._behind = None
+        elif 0 < lacking < len(data):
+            self.buffer += data[:lacking]
+            self._behind = data, lacking
         else:
-            self._wait()
             self.buffer += data
 
     def __len__(self) -> int:
         """Bytes held."""
-        return len(self.buffer) - self._start
+        behind = 0 if self._behind is None else len(self._behind[0]) - self._behind[1]
+        return len(self.buffer) - self._start + behind
 
     @property
     def started(self) -> bool:
@@ -65,13 +82,13 @@ class Deframer:
             raise PeerFault(rules.RECORD_TYPE, f"type {type_}")
         if major != 3:
             raise PeerFault(rules.RECORD_VERSION, f"0x{major:02x}{minor:02x}")
-        if length > MAX_PLAINTEXT:
-            # application data is always protected: before there are keys it is early data, to be passed over or refused
-            most = MAX_CIPHERTEXT if protected or type_ == ContentType.APPLICATION_DATA else MAX_PLAINTEXT
-            if length > most:
-                raise PeerFault(rules.RECORD_OVERFLOW, f"{length} bytes where at most {most} may come")
+        # application data is always protected: before there are keys it is early data, to be passed over or refused
+        most = MAX_CIPHERTEXT if protected or type_ == _DATA else MAX_PLAINTEXT
+        if length > most:
+            raise PeerFault(rules.RECORD_OVERFLOW, f"{length} bytes where at most {most} may come")
         end = begin + length
         if len(buffer) < end:
+            self._lacking = end - len(buffer)
             self._wait()
             return None
         if isinstance(buffer, bytes):
@@ -79,7 +96,8 @@ class Deframer:
         else:
             record = bytes(buffer[start:begin]), bytes(buffer[begin:end])
         if end == len(buffer):
-            self.buffer, end = b"", 0
+            self.buffer, end = self._behind or (b"", 0)
+            self._behind = None
         elif end > COMPACT and isinstance(buffer, bytearray):
             del buffer[:end]
             end = 0
@@ -93,9 +111,10 @@ class Deframer:
 
     def take(self) -> bytes:
         """Give out all that is held, unread: what came behind the end of the connection."""
-        rest = bytes(self.buffer[self._start :])
-        self.buffer, self._start = b"", 0
-        return rest
+        rest, at = self._behind or (b"", 0)
+        taken = bytes(self.buffer[self._start :]) + rest[at:]
+        self.buffer, self._start, self._behind = b"", 0, None
+        return taken
 
 
 _FIRST_WORDS: Mapping[bytes, Rule] = {

@@ -74,7 +74,7 @@ class Outbound:
         self.flush()
         if self._trace:
             self._trace(MessageMoved(Direction.SENT, Epoch.CLEAR, ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC))
-        self._put(b"\x14\3\3\0\1", CHANGE_CIPHER_SPEC)
+        self._put(*ClearSealer().seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, 0))
 
     def install(self, secret: Keys, epoch: Epoch) -> None:
         """Protect what follows with `secret`. What was queued before goes under the keys before."""

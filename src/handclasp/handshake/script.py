@@ -23,7 +23,7 @@ from ..identity.certificates import Certificate
 from ..keylog import KeyLog, key_log_line
 from ..rules import MESSAGE_UNEXPECTED, PeerFault
 from ..trace import Chosen, Direction, Epoch, KeysChanged, Subject, Trace
-from ..wire.messages import HandshakeMessage
+from ..wire.messages import CertificateVerify, Finished, HandshakeMessage
 from ..wire.names import HandshakeType
 from ..wire.records import ChangeCipherSpec
 from .notices import Notice
@@ -45,6 +45,9 @@ class Receive:
     """Whether this is a moment for what the application wishes."""
     by_type: Mapping[HandshakeType, tuple[type[HandshakeMessage], ...]] = field(default_factory=dict)
     """The same types by their number: ServerHello and HelloRetryRequest share one."""
+    midway: bool = False
+    """Whether a client's answer may be half here: then nothing may come between, after the handshake (RFC 8446 §4.6.2).
+    """
 
     def unexpected(self, type_: HandshakeType) -> PeerFault:
         """Another message came."""
@@ -61,7 +64,7 @@ def _receive(types: Awaited, *, wishes: bool = False) -> Receive:
     for cls in types:
         if issubclass(cls, HandshakeMessage):
             by_type[cls.type] = (*by_type.get(cls.type, ()), cls)
-    return Receive(types, wishes, by_type)
+    return Receive(types, wishes, by_type, midway=types[0] in (CertificateVerify, Finished))
 
 
 Want = Receive | Question[Any]

@@ -78,20 +78,16 @@ class TLSSocket:
     """
 
     def __init__(self, stream: Stream, handshake_timeout: float | None = HANDSHAKE_TIMEOUT) -> None:
+        if not isinstance(stream.transport, BlockingTransport):
+            raise ConfigError("a TLSSocket needs a transport that never suspends")
         self.stream = stream
+        self._transport = stream.transport
         self._handshake_timeout = handshake_timeout
         self._began = time.monotonic()
         self._half_sent: bytes | None = None
         self._files = 0
         """Files that are open: the connection is closed behind the last of them, as with sockets."""
         self._closed = False
-
-    @property
-    def _transport(self) -> BlockingTransport:
-        transport = self.stream.transport
-        if not isinstance(transport, BlockingTransport):
-            raise ConfigError("a TLSSocket needs a transport that never suspends")
-        return transport
 
     @property
     def info(self) -> ConnectionInfo:
@@ -116,7 +112,15 @@ class TLSSocket:
 
     def recv(self, most: int) -> bytes:
         """Up to `most` bytes; none when the peer has finished. Raises TruncatedError if it just vanished."""
-        return self._run(self.stream.read(most))
+        stream = self.stream
+        reading = self._transport.reading
+        if stream.received and reading.take_if_free():  # 3 µs less than by the coroutine
+            try:
+                if stream.received:
+                    return stream.take(most)
+            finally:
+                reading.release()
+        return self._run(stream.read(most))
 
     def recv_into(self, buffer: bytearray | memoryview, most: int = 0) -> int:
         """Fill the front of a buffer, all of it or `most` bytes; how many came."""
@@ -299,7 +303,10 @@ class TLSSocket:
         if not self.stream.established:
             coroutine.close()
             raise NotEstablished("the handshake is not finished", remedy="call do_handshake until it succeeds")
-        with limited(self._transport.timeout or None):
+        timeout = self._transport.timeout
+        if not timeout:
+            return _run(coroutine)
+        with limited(timeout):
             return _run(coroutine)
 
 

@@ -163,7 +163,7 @@ class SocketTransport(BlockingTransport):
             while view:
                 view = view[self._send(view) :]
         finally:
-            self._unsent = bytes(view)
+            self._unsent = bytes(view) if view else b""
 
     async def send_some(self, data: bytes) -> None:
         view = memoryview(self._unsent + data)
@@ -256,7 +256,7 @@ class ThreadLock:
         self._lock = threading.Lock()
 
     async def __aenter__(self) -> None:
-        if self._lock.acquire(blocking=False):
+        if self._lock.acquire(False):
             return
         left = _left()
         if not self._lock.acquire(timeout=-1 if left is None else left):
@@ -267,7 +267,7 @@ class ThreadLock:
 
     def take_if_free(self) -> bool:
         """Whether it was free, and is ours now: to be given back by `release`."""
-        return self._lock.acquire(blocking=False)
+        return self._lock.acquire(False)
 
     def release(self) -> None:
         self._lock.release()

@@ -138,29 +138,34 @@ class Stream:
                 if self.ended or most <= 0:
                     return b""
                 await self._advance()
-            chunk = self.received.popleft()
-            if len(chunk) > most:
-                view = memoryview(chunk)
-                self.received.appendleft(view[most:])
-                chunk = view[:most]
-            return bytes(chunk)
+            return self.take(most)
+
+    def take(self, most: int) -> bytes:
+        """Up to `most` bytes of what is in `received`, which is not empty. For who holds `reading`."""
+        chunk = self.received.popleft()
+        if len(chunk) > most:
+            view = memoryview(chunk)
+            self.received.appendleft(view[most:])
+            chunk = view[:most]
+        return bytes(chunk)
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of the data. Raises TLSError, OSError."""
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), SEND_SIZE):
+        content = data if type(data) is bytes and len(data) <= SEND_SIZE else memoryview(data).cast("B")
+        for start in range(0, len(content), SEND_SIZE):
             async with self.transport.writing:
                 ended = None
                 with self.transport.engine:
                     try:
-                        self.connection.send(view[start : start + SEND_SIZE])
+                        self.connection.send(content[start : start + SEND_SIZE])
                     except ConnectionClosed as error:
                         ended = error  # the keys had their time: the peer is told that no more will come
                     records = self.connection.data_to_send()
                 await self.transport.send(records)
             if ended is not None:
                 raise ended
-        await self.speak()
+        if self.connection.has_data_to_send:
+            await self.speak()
 
     async def update_keys(self, *, request_peer: bool = False) -> None:
         """Change our sending keys, and ask the peer to change its own."""
@@ -310,14 +315,17 @@ class Stream:
             await self.answer()
         else:
             self.feed(await self.transport.receive(MAX_RECEIVED))
-        await self.speak()
-        await self.say_goodbye()
+        if self.connection.has_data_to_send:
+            await self.speak()
+        if self.failure is not None:
+            await self.say_goodbye()
 
     def _collect(self) -> None:
         for event in self.connection.events():
+            if type(event) is Data:  # by far the most
+                self.received.append(event.data)
+                continue
             match event:
-                case Data(data):
-                    self.received.append(data)
                 case Asked():
                     self.asked.append(event)
                 case EarlyDataReceived(data):
