@@ -100,11 +100,11 @@ class TLSTransport(asyncio.Transport):
             raise RuntimeError("Cannot call write() after write_eof()")
         if self._closing:
             return
-        view = memoryview(data).cast("B")
+        content = data if type(data) is bytes and len(data) <= SEND_SIZE else memoryview(data).cast("B")
         connection, raw = self._stream.connection, self._pipe.raw
         try:
-            for start in range(0, len(view), SEND_SIZE):
-                connection.send(view[start : start + SEND_SIZE])
+            for start in range(0, len(content), SEND_SIZE):
+                connection.send(content[start : start + SEND_SIZE])
                 raw.write(connection.data_to_send())
         except ConnectionClosed as error:
             self._take_leave(error)
@@ -225,7 +225,8 @@ class TLSTransport(asyncio.Transport):
     def _settle(self) -> None:
         """Hand over what was received, then what follows from it."""
         stream = self._stream
-        self._deliver()
+        if stream.received:
+            self._deliver()
         if self._closing:
             return
         if stream.asked:
