@@ -83,10 +83,11 @@ MAX_NAME: Final = 253
 """The longest DNS name in its presentation form (RFC 1035 §2.3.4), in bytes. Longer ones are refused unread."""
 
 MAX_REMEMBERED: Final = 4096
-"""Longest certificate in DER that is kept to be met again, in bytes: with few exceptions, all of the web's."""
+"""Longest certificate in DER, and longest message, that is kept to be met again, in bytes: with few exceptions, all
+certificates of the web."""
 
 MOST_REMEMBERED: Final = 128
-"""Certificates that are kept so, whoever showed them: half a mebibyte at most."""
+"""Certificates that are kept so, whoever showed them, and as many messages that hold some: a mebibyte at most."""
 
 MAX_REMEMBERED_BODY: Final = 96
 """Longest body of an extension that is kept to be met again, in bytes: lists of schemes and groups, names of hosts."""

@@ -54,6 +54,7 @@ from handclasp.rules import PeerFault, printable
 from handclasp.sessions.cache import ClientSession
 from handclasp.sessions.replay import ReplayGuard
 from handclasp.sessions.tickets import NAME_SIZE
+from handclasp.wire import messages
 from handclasp.wire.blocks import extensions
 from handclasp.wire.extensions import EncryptedExtensionsBlock, NewSessionTicketExtensions
 from handclasp.wire.messages import NewSessionTicket
@@ -272,6 +273,8 @@ def test_certificates_that_are_remembered() -> None:
     for size in (4096, 4097):
         der = _long(size)
         assert (_parse_received(0, der) is _parse_received(0, der)) is (size == 4096)
+        body = b"\0" + (size - 4).to_bytes(3) + (size - 9).to_bytes(3) + bytes(size - 9) + bytes(2)
+        assert (messages.Certificate.parse(body) is messages.Certificate.parse(body)) is (size == 4096)
     first = _long(4096)
     met = _parse_received(0, first)
     for certificates in (127, 128):

@@ -98,9 +98,11 @@ async def client13(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequ
     peer.send(Finished(ours.finished(transcript.hash())))
     peer.read_with(read_secret, Epoch.APPLICATION)
     peer.write_with(write_secret, Epoch.APPLICATION)
-    session = None if psk is None else psk.session
-    policy = session.policy if session is not None else client_policy(offer.config, asked=request is not None)
-    kept = resumable(peer, offer.config, suite, main.resumption(transcript.hash()), policy, identity, session)
+    kept = None
+    if offer.config.sessions is not None:
+        session = None if psk is None else psk.session
+        policy = session.policy if session is not None else client_policy(offer.config, asked=request is not None)
+        kept = resumable(peer, offer.config, suite, main.resumption(transcript.hash()), policy, identity, session)
     return Established(
         identity=identity,
         possession=possession,
@@ -341,11 +343,14 @@ async def certificate_message(
     staple = await staple_for(peer, answer.credential, asked.status_request)
     status = None if staple is None else CertificateStatus(CertificateStatusType.OCSP, staple)
     timestamps = answer.credential.timestamps if asked.signed_certificate_timestamp is not None else ()
-    first, *others = (c.der for c in answer.credential.chain)
     told = CertificateEntryExtensions(status_request=status, signed_certificate_timestamp=timestamps or None)
-    chain = [CertificateEntry(first, told)]
-    chain += [CertificateEntry(der, CertificateEntryExtensions()) for der in others]
-    return Certificate(request_context, tuple(chain))
+    first, *others = answer.credential.chain
+    return Certificate(
+        request_context, (CertificateEntry(first.der, told), *[CertificateEntry(c.der, _SAYS_NOTHING) for c in others])
+    )
+
+
+_SAYS_NOTHING = CertificateEntryExtensions()
 
 
 def open_handshake_keys(peer: Peer, handshake: Handshake, hashed: bytes) -> tuple[TrafficSecret, TrafficSecret]:

@@ -136,8 +136,7 @@ class Extensions(Codec[B]):
 
     def _reader(self) -> Read[B]:
         cls, least, may_be_absent = self.cls, self.least, self.may_be_absent
-        readers = {type_: (name, part.decoded, part.read) for type_, (name, part) in self.by_type.items()}
-        types = {type_.value: type_ for type_ in ExtensionType}
+        readers = {type_.value: (type_, name, part.decoded, part.read) for type_, (name, part) in self.by_type.items()}
 
         def read(data: bytes, at: int, end: int) -> tuple[B, int]:
             if at == end and may_be_absent:
@@ -157,14 +156,14 @@ class Extensions(Codec[B]):
                 after = at + length
                 if after > end:
                     raise PeerFault(SHORT)
-                type_ = types.get(number) or ExtensionType.of(number)
+                declared = readers.get(number)
+                type_ = ExtensionType.of(number) if declared is None else declared[0]
                 if type_ in seen:
                     known = type_ in RECOGNISED
                     raise PeerFault(EXTENSION_DUPLICATE if known else EXTENSION_UNKNOWN_DUPLICATE, str(type_))
                 seen[type_] = None
-                declared = readers.get(type_)
                 if declared is not None:
-                    name, decoded, read_body = declared
+                    _, name, decoded, read_body = declared
                     try:
                         if length <= MAX_REMEMBERED_BODY:
                             values[name] = decoded(data[at:after])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from ..limits import MAX_FINISHED, MAX_SMALL_MESSAGE
+from ..limits import MAX_FINISHED, MAX_REMEMBERED, MAX_SMALL_MESSAGE, MOST_REMEMBERED
 from .blocks import extensions
 from .codec import Struct, code, decode, opaque, remainder, struct, uint, vector
 from .extensions import (
@@ -35,6 +36,8 @@ class HandshakeMessage:
     __slots__ = ()
 
     type: ClassVar[HandshakeType]
+    parse_lately: ClassVar[Callable[[bytes], Any] | None]
+    """The same as `parse`, for messages that a server sends again and again; None for those that are always new."""
     most: ClassVar[int | None]
     """Longest body in bytes that this kind of message can need; None where the connection's limit decides."""
     codec: ClassVar[Struct[Any]]
@@ -47,6 +50,9 @@ class HandshakeMessage:
     @classmethod
     def parse(cls, body: bytes) -> Self:
         """The message in `body` (without the header). Raises PeerFault."""
+        if cls.parse_lately is not None and len(body) <= MAX_REMEMBERED:
+            lately: Self = cls.parse_lately(body)
+            return lately
         message: Self = decode(cls.codec, body)
         return message
 
@@ -62,11 +68,12 @@ class HandshakeMessage:
 M = TypeVar("M", bound=HandshakeMessage)
 
 
-def message(type_: HandshakeType, most: int | None = None) -> Callable[[type[M]], type[M]]:
-    """Declare a dataclass as the handshake message `type_`."""
+def message(type_: HandshakeType, most: int | None = None, *, fresh: bool = True) -> Callable[[type[M]], type[M]]:
+    """Declare a dataclass as the handshake message `type_`. `fresh`: it hardly ever says the same twice."""
 
     def declare(cls: type[M]) -> type[M]:
         cls.type, cls.most, cls.codec = type_, most, struct(cls)
+        cls.parse_lately = None if fresh else lru_cache(MOST_REMEMBERED)(partial(decode, cls.codec))
         return cls
 
     return declare
@@ -119,7 +126,7 @@ class HelloRetryRequest(HandshakeMessage):
         return body[2:34] == RETRY_RANDOM
 
 
-@message(HandshakeType.ENCRYPTED_EXTENSIONS, most=MAX_SMALL_MESSAGE)
+@message(HandshakeType.ENCRYPTED_EXTENSIONS, most=MAX_SMALL_MESSAGE, fresh=False)
 @dataclass(frozen=True, slots=True)
 class EncryptedExtensions(HandshakeMessage):
     """RFC 8446 §4.3.1."""
@@ -144,7 +151,7 @@ class CertificateEntry:
     extensions: Annotated[CertificateEntryExtensions, extensions(CertificateEntryExtensions)]
 
 
-@message(HandshakeType.CERTIFICATE)
+@message(HandshakeType.CERTIFICATE, fresh=False)
 @dataclass(frozen=True, slots=True)
 class Certificate(HandshakeMessage):
     """RFC 8446 §4.4.2."""
