@@ -464,7 +464,7 @@ class Connection:
         """RFC 8446 §6. Raises AlertReceived for all but the two that are not errors."""
         require(len(content) == 2, rules.ALERT_MALFORMED)
         level, alert = AlertLevel(content[0]), Alert(content[1])
-        require(level.known, rules.ALERT_LEVEL, str(level))
+        require(level.known, rules.ALERT_LEVEL, level)
         if self._trace:
             self._trace(MessageMoved(Direction.RECEIVED, self._inbound.epoch, ContentType.ALERT, content))
         if alert is Alert.USER_CANCELED or (level is AlertLevel.WARNING and self._tolerates(alert)):
@@ -475,9 +475,7 @@ class Connection:
             self._events.append(Closed(clean=True))
         else:
             settled = Subject.VERSION in self._peer.notes  # before, an older server's warning may mean what it says
-            require(
-                not settled or level is AlertLevel.FATAL or alert is Alert.CLOSE_NOTIFY, rules.ALERT_WARNING, str(alert)
-            )
+            require(not settled or level is AlertLevel.FATAL or alert is Alert.CLOSE_NOTIFY, rules.ALERT_WARNING, alert)
             raise from_alert(alert)
 
     def _tolerates(self, alert: Alert) -> bool:

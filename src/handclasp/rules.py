@@ -57,10 +57,10 @@ class PeerFault(Exception):
         self.theirs = tuple(str(item) for item in list(theirs)[:64])
 
 
-def require(condition: object, rule: Rule, detail: str = "") -> None:
-    """Raise `PeerFault(rule)` unless the condition holds."""
+def require(condition: object, rule: Rule, detail: object = "") -> None:
+    """Raise `PeerFault(rule)` unless the condition holds. What the detail says is worked out then alone."""
     if not condition:
-        raise PeerFault(rule, detail)
+        raise PeerFault(rule, str(detail))
 
 
 def fail(rule: Rule, detail: str = "") -> NoReturn:

@@ -190,7 +190,8 @@ class HandshakeBuffer:
         if len(self._buffer) < body:
             return None
         header = int.from_bytes(self._buffer[self._start : body])
-        type_, length = HandshakeType.of(header >> 24), header & 0xFFFFFF
+        number, length = divmod(header, 1 << 24)
+        type_ = _TYPES.get(number) or HandshakeType.of(number)
         most = self._most(type_)
         if length > most:
             raise PeerFault(rules.MESSAGE_TOO_LONG, f"{type_} of {length} bytes where at most {most} may come")
@@ -219,6 +220,9 @@ class HandshakeBuffer:
         if type_ is HandshakeType.CERTIFICATE or type_ is HandshakeType.COMPRESSED_CERTIFICATE:
             return self._limits.certificate_message
         return min(_MOST.get(type_, self._limits.handshake_message), self._limits.handshake_message)
+
+
+_TYPES = {type_.value: type_ for type_ in HandshakeType}
 
 
 def _sizes() -> dict[HandshakeType, int]:

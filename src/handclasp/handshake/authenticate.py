@@ -139,7 +139,7 @@ def read_staple(status: CertificateStatus | CertificateStatusMessage | None) -> 
     """The OCSP response in what the peer stapled to a certificate; empty where it stapled none. Raises PeerFault."""
     if status is None:
         return b""
-    require(status.status_type is CertificateStatusType.OCSP, rules.STATUS_TYPE, str(status.status_type))
+    require(status.status_type is CertificateStatusType.OCSP, rules.STATUS_TYPE, status.status_type)
     return status.response
 
 
@@ -167,8 +167,8 @@ def check_signed(
 ) -> Possession:
     """The peer's signature over a part of the handshake, RFC 8446 §4.4.3 and RFC 5246 §7.4.8. Raises PeerFault."""
     kind = leaf.key_kind
-    require(scheme in offered, rules.SIGNATURE_SCHEME_NOT_OFFERED, str(scheme))
-    require(kind is not None and signatures.fits(scheme, kind, version), rules.SIGNATURE_SCHEME_KEY, str(scheme))
+    require(scheme in offered, rules.SIGNATURE_SCHEME_NOT_OFFERED, scheme)
+    require(kind is not None and signatures.fits(scheme, kind, version), rules.SIGNATURE_SCHEME_KEY, scheme)
     good = signatures.verify(leaf.public_key, kind, scheme, signature, content, version)
     require(good, rules.SIGNATURE)
     return Possession(leaf, scheme)

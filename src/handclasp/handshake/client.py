@@ -52,7 +52,7 @@ def choose_version(offer: Offer, hello: ServerHello | HelloRetryRequest) -> TLSV
     offered = tuple(offer.config.usable_versions)
     selected = hello.extensions.supported_versions
     if selected is not None:
-        require(selected is TLSVersion.TLS_1_3 and selected in offered, rules.SERVER_SELECTED_VERSION, str(selected))
+        require(selected is TLSVersion.TLS_1_3 and selected in offered, rules.SERVER_SELECTED_VERSION, selected)
         return selected
     require(TLSVersion.TLS_1_3 not in offered or hello.random[24:] not in DOWNGRADE_MARKS, rules.DOWNGRADE)
     require(hello.random[24:] != DOWNGRADE_MARKS[1], rules.DOWNGRADE)

@@ -101,7 +101,7 @@ async def client12(peer: Peer, offer: Offer, hello: ServerHello) -> Established:
 def accept_hello(peer: Peer, offer: Offer, hello: ServerHello) -> Suite:
     """What the ServerHello fixes, RFC 5246 §7.4.1.3 and RFC 7627 §5.3."""
     config, extensions = offer.config, hello.extensions
-    require(hello.cipher_suite in offer.hello.cipher_suites, rules.SERVER_CIPHER_SUITE, str(hello.cipher_suite))
+    require(hello.cipher_suite in offer.hello.cipher_suites, rules.SERVER_CIPHER_SUITE, hello.cipher_suite)
     suite = SUITES.get(hello.cipher_suite)
     if suite is None or suite.version is not TLSVersion.TLS_1_2:
         rules.fail(rules.SERVER_CIPHER_SUITE, str(hello.cipher_suite))
@@ -161,7 +161,7 @@ def resumes(offer: Offer, hello: ServerHello) -> bool:
 async def resume(peer: Peer, offer: Offer, hello: ServerHello, suite: Suite, held: ClientSession) -> Established:
     """The short handshake, RFC 5246 §7.3 figure 2. Raises PeerFault."""
     session, transcript = held.session, peer.transcript
-    require(suite.code == session.suite, rules.RESUMED_SUITE, str(suite.code))
+    require(suite.code == session.suite, rules.RESUMED_SUITE, suite.code)
     extended = hello.extensions.extended_master_secret is not None
     require(extended == session.extended, rules.RESUMED_MASTER_SECRET)
     protocol = peer.notes.get(Subject.ALPN)
@@ -239,7 +239,7 @@ def check_exchange(
     params = exchange.params
     curves = [group for group in offer.config.groups if group in CURVE_SHARE_SIZE]
     named = params.curve_type.known and params.named_curve in curves
-    require(named, rules.SERVER_GROUP, str(params.named_curve))
+    require(named, rules.SERVER_GROUP, params.named_curve)
     peer.note(Subject.GROUP, params.named_curve, picked(offer.config.groups, params.named_curve))
     content = offer.hello.random + hello.random + encode(ECDH_PARAMS, params)
     ours = schemes12(offer.config.signature_schemes)

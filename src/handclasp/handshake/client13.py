@@ -147,13 +147,11 @@ def reject_early_data(peer: Peer, why: str) -> None:
 
 def accept_suite(peer: Peer, offer: Offer, hello: ServerHello | HelloRetryRequest) -> Suite:
     """What is fixed by the first answer, RFC 8446 §4.1.3."""
-    require(hello.legacy_version is TLSVersion.TLS_1_2, rules.SERVER_LEGACY_VERSION, str(hello.legacy_version))
+    require(hello.legacy_version is TLSVersion.TLS_1_2, rules.SERVER_LEGACY_VERSION, hello.legacy_version)
     require(hello.legacy_session_id_echo == offer.hello.legacy_session_id, rules.SERVER_SESSION_ID)
     known = SUITES.get(hello.cipher_suite)
     fitting = known is not None and known.version is TLSVersion.TLS_1_3
-    require(
-        fitting and hello.cipher_suite in offer.hello.cipher_suites, rules.SERVER_CIPHER_SUITE, str(hello.cipher_suite)
-    )
+    require(fitting and hello.cipher_suite in offer.hello.cipher_suites, rules.SERVER_CIPHER_SUITE, hello.cipher_suite)
     require(hello.legacy_compression_method == 0, rules.SERVER_LEGACY_COMPRESSION)
     belonging = _RETRY_EXTENSIONS if isinstance(hello, HelloRetryRequest) else _HELLO_EXTENSIONS
     check_solicited(offer, hello.extensions, belonging, {ExtensionType.COOKIE})
@@ -176,12 +174,12 @@ async def retry(peer: Peer, offer: Offer, suite: Suite, request: HelloRetryReque
         peer.send_change_cipher_spec()
     send_hello(peer, second)
     hello = await peer.receive(ServerHello)
-    require(hello.cipher_suite == request.cipher_suite, rules.RETRY_CIPHER_SUITE, str(hello.cipher_suite))
+    require(hello.cipher_suite == request.cipher_suite, rules.RETRY_CIPHER_SUITE, hello.cipher_suite)
     require(hello.extensions.supported_versions is request.extensions.supported_versions, rules.SERVER_SELECTED_VERSION)
     accept_suite(peer, second, hello)
     if request.extensions.key_share is not None and hello.extensions.key_share is not None:
         same = hello.extensions.key_share.group == request.extensions.key_share
-        require(same, rules.RETRY_GROUP_CHANGED, str(hello.extensions.key_share.group))
+        require(same, rules.RETRY_GROUP_CHANGED, hello.extensions.key_share.group)
     return second, hello
 
 
@@ -196,9 +194,9 @@ def accept_psk(offer: Offer, suite: Suite, hello: ServerHello) -> Psk | None:
     index = hello.extensions.pre_shared_key
     if index is None:
         return None
-    require(index < len(offer.psks), rules.PSK_SELECTED, str(index))
+    require(index < len(offer.psks), rules.PSK_SELECTED, index)
     psk = offer.psks[index]
-    require(psk.hash is suite.hash, rules.PSK_HASH, str(suite.code))
+    require(psk.hash is suite.hash, rules.PSK_HASH, suite.code)
     return psk
 
 
@@ -253,13 +251,13 @@ def limit_records(
     """RFC 8449 §4 and RFC 6066 §4, in both versions; TLS 1.3 counts the type that is hidden in a record."""
     require(limit is None or fragment is None, rules.BOTH_SIZE_LIMITS)
     if limit is not None and config.record_size_limit is not None:
-        require(limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, str(limit))
-        require(limit <= MAX_PLAINTEXT + 1, rules.RECORD_SIZE_LIMIT_LARGE, str(limit))
+        require(limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, limit)
+        require(limit <= MAX_PLAINTEXT + 1, rules.RECORD_SIZE_LIMIT_LARGE, limit)
         peer.limit_records(
             sent=min(limit - hidden_type, MAX_PLAINTEXT), received=config.record_size_limit + 1 - hidden_type
         )
     if fragment is not None:
-        require(fragment == config.max_fragment_length, rules.MAX_FRAGMENT_LENGTH_ECHO, str(fragment))
+        require(fragment == config.max_fragment_length, rules.MAX_FRAGMENT_LENGTH_ECHO, fragment)
         peer.limit_records(sent=fragment.octets, received=fragment.octets + 1)
 
 
@@ -394,9 +392,8 @@ def check_solicited(
     unasked: Collection[ExtensionType] = (),
 ) -> None:
     """RFC 8446 §4.2: a server answers what was offered, in the message where it belongs; `unasked` may come anyway."""
-    offered = offer.solicited if block.order else ()
     for type_ in block.order:
-        if type_ not in offered and type_ not in unasked:
+        if not offer.solicits(type_) and type_ not in unasked:
             rules.fail(rules.EXTENSION_UNSOLICITED, str(type_))
         if type_ not in belonging:
             rules.fail(rules.EXTENSION_MISPLACED, str(type_))

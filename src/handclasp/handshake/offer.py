@@ -63,10 +63,9 @@ class Offer:
         names = self.hello.extensions.server_name
         return names[0].host_name.decode("ascii") if names else None
 
-    @property
-    def solicited(self) -> frozenset[ExtensionType]:
-        """The extensions a server may answer: those we offered and mean."""
-        return frozenset(self.hello.extensions.order).difference(GREASE)
+    def solicits(self, type_: ExtensionType) -> bool:
+        """Whether a server may answer an extension: we offered it, and meant it."""
+        return type_ in self.hello.extensions.order and type_ not in GREASE
 
     def again(self, request: HelloRetryRequest) -> Offer:
         """The second ClientHello, changed in just what the server asked for. Raises PeerFault."""
@@ -74,8 +73,8 @@ class Offer:
         require(group is not None or cookie is not None, rules.RETRY_EMPTY)
         key_pairs, extensions = self.key_pairs, self.hello.extensions
         if group is not None:
-            require(group in self.config.groups, rules.RETRY_GROUP, str(group))
-            require(self.key_pair(group) is None, rules.RETRY_GROUP_SHARED, str(group))
+            require(group in self.config.groups, rules.RETRY_GROUP, group)
+            require(self.key_pair(group) is None, rules.RETRY_GROUP_SHARED, group)
             key_pairs = (self.config.entropy.key_pair(group),)
             extensions = replace(extensions, key_share=(KeyShareEntry(group, key_pairs[0].public),))
         if cookie is not None:

@@ -116,8 +116,8 @@ def check_hello(config: ServerConfig, hello: ClientHello) -> None:
     check_compressions(extensions)
     require(extensions.ec_point_formats is None or 0 in extensions.ec_point_formats, rules.POINT_FORMATS)
     limit, fragment = extensions.record_size_limit, extensions.max_fragment_length
-    require(limit is None or limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, str(limit))
-    require(fragment is None or fragment.known, rules.MAX_FRAGMENT_LENGTH_CODE, str(fragment))
+    require(limit is None or limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, limit)
+    require(fragment is None or fragment.known, rules.MAX_FRAGMENT_LENGTH_CODE, fragment)
 
 
 def decide(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None) -> Plan12:

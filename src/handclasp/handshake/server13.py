@@ -165,8 +165,8 @@ def check_hello(hello: ClientHello) -> None:
     check_compressions(extensions)
     check_psks(extensions)
     limit, fragment = extensions.record_size_limit, extensions.max_fragment_length
-    require(limit is None or limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, str(limit))
-    require(fragment is None or fragment.known, rules.MAX_FRAGMENT_LENGTH_CODE, str(fragment))
+    require(limit is None or limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, limit)
+    require(fragment is None or fragment.known, rules.MAX_FRAGMENT_LENGTH_CODE, fragment)
 
 
 def check_compressions(extensions: ClientHelloExtensions) -> None:
@@ -385,5 +385,5 @@ def staples_of(auth: ClientAuth, message: Certificate) -> list[bytes]:
     """The OCSP responses that a client has stapled, in its chain's order. Raises PeerFault for what was not asked."""
     solicited = {ExtensionType.STATUS_REQUEST} if Revocation.of(auth.revocation).asks_for_staples else set()
     for entry in message.certificate_list:
-        require(solicited.issuperset(entry.extensions.order), rules.EXTENSION_UNSOLICITED, str(entry.extensions.order))
+        require(solicited.issuperset(entry.extensions.order), rules.EXTENSION_UNSOLICITED, entry.extensions.order)
     return [read_staple(entry.extensions.status_request) for entry in message.certificate_list]

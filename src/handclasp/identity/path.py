@@ -123,15 +123,14 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
         raise PathRefused("the leaf's RSA key is too short")
     if presented.name is None and presented.role is Role.SERVER:
         raise PathRefused("a server is verified by a name")
-    if leaf in anchors and leaf.is_self_signed:
+    if leaf.is_self_issued and leaf in anchors and leaf.is_self_signed:
         return _trusted_itself(presented)
     extras = _worth_trying(presented)
     _check_comparisons(presented, extras, anchors)
-    sent = {certificate.x509: certificate for certificate in (*extras, leaf)}
     try:
         walked = _walk(presented, extras, anchors)
         anchor = anchors.find(walked[-1])
-        path = (*[sent[x509] for x509 in walked[:-1]], anchor) if anchor is not None else ()
+        path = (*[_among((leaf, *extras), x509) for x509 in walked[:-1]], anchor) if anchor is not None else ()
     except Exception as error:
         refusal = printable(str(error)) or type(error).__name__
     else:
@@ -141,6 +140,11 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
             raise PathRefused("the leaf does not have the name")
         return path
     raise PathRefused(refusal)
+
+
+def _among(sent: Sequence[Certificate], x509: pyca.Certificate) -> Certificate:
+    """The one that the library means. It is mostly the first, and to hash them takes longer than to compare."""
+    return next(certificate for certificate in sent if certificate.x509 == x509)
 
 
 def _trusted_itself(presented: PresentedChain) -> tuple[Certificate, ...]:

@@ -93,11 +93,10 @@ class Anchors:
 
     def find(self, x509: pyca.Certificate) -> Certificate | None:
         """The anchor that this is, if it is one of them and can be read."""
-        if x509 not in self.x509:
-            return None
-        if x509 not in self._read:
-            self._read[x509] = _readable(x509)
-        return self._read[x509]
+        found = self._read.get(x509)
+        if found is None and x509 in self.x509 and x509 not in self._read:
+            found = self._read[x509] = _readable(x509)
+        return found
 
     @cached_property
     def certificates(self) -> tuple[Certificate, ...]:

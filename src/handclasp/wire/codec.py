@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
-from ..codes import Code
+from ..codes import GREASE, Code
 from ..rules import SHORT, TRAILING, VECTOR_BOUNDS, PeerFault
 
 T = TypeVar("T")
@@ -82,12 +82,14 @@ class Uint(Codec[int]):
 class CodePoint(Codec[C]):
     """A value of a registry; unknown values are kept."""
 
-    __slots__ = ("registry", "size")
+    __slots__ = ("_known", "registry", "size")
 
     def __init__(self, registry: type[C]) -> None:
         self.registry = registry
         self.size = size = registry.size
-        known: dict[int, C] = {member.value: member for member in registry}
+        self._known = known = {member.value: member for member in registry}
+        if size == 2:  # what clients say to keep servers used to it: in every hello there is some
+            known |= {number: registry(number) for number in GREASE}
 
         def read(data: bytes, at: int, end: int) -> tuple[C, int]:
             after = at + size
@@ -105,9 +107,8 @@ class CodePoint(Codec[C]):
     def many(self, data: bytes, at: int, count: int) -> tuple[C, ...]:
         """`count` code points at once: the long lists of a ClientHello."""
         numbers = binary.unpack_from(f">{count}{_FORMATS[self.size]}", data, at)
-        known = self.registry._value2member_map_
-        unknown = self.registry.of
-        return tuple([known.get(number) or unknown(number) for number in numbers])  # type: ignore[misc]
+        known, unknown = self._known, self.registry.of
+        return tuple([known.get(number) or unknown(number) for number in numbers])
 
     def all(self, values: tuple[C, ...]) -> bytes:
         """The way back. Raises ValueError for one that does not fit."""
