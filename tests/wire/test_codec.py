@@ -18,7 +18,7 @@ from handclasp.rules import (
     PeerFault,
     Rule,
 )
-from handclasp.wire.blocks import ExtensionBlock, RawExtension, extension, extensions
+from handclasp.wire.blocks import ExtensionBlock, RawExtension, block, extension, extensions
 from handclasp.wire.codec import Codec, code, decode, encode, opaque, optional, remainder, struct, uint, vector
 from handclasp.wire.names import ExtensionType, HandshakeType, NamedGroup
 
@@ -36,7 +36,7 @@ class Outer:
     last: Annotated[int | None, optional(uint(1))] = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@block
 class Block(ExtensionBlock):
     group: Annotated[NamedGroup | None, extension(ExtensionType.KEY_SHARE, code(NamedGroup))] = None
     cookie: Annotated[bytes | None, extension(ExtensionType.COOKIE, opaque(1, 9))] = None

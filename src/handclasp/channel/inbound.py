@@ -136,7 +136,8 @@ class Inbound:
                 return opened
             self._count(type_, content)
             if type_ is ContentType.CHANGE_CIPHER_SPEC:
-                rules.require(header[0] == type_, rules.RECORD_TYPE, f"{type_} inside a protected record")
+                if header[0] != type_:
+                    rules.fail(rules.RECORD_TYPE, f"{type_} inside a protected record")
                 if self.change_cipher_specs is ChangeCipherSpecs.DROP:
                     continue
                 self.require_boundary()

@@ -13,7 +13,8 @@ from functools import cache
 from ..crypto.aead import NONCE_SIZE
 from ..crypto.hashing import Expander, Hash, hkdf_expand_label, hkdf_extract
 from ..crypto.secret import Secret
-from ..crypto.suites import Suite
+from ..crypto.suites import SUITES, Suite
+from ..wire.names import CipherSuite
 
 
 class _Keyed:
@@ -81,8 +82,11 @@ class Early(_Rung):
     def start(cls, suite: Suite, psk: Secret | None = None) -> Early:
         """The first rung, with a pre-shared key or without."""
         zeros = bytes(suite.hash.size)
-        extracted = _without_psk(suite.hash) if psk is None else hkdf_extract(suite.hash, zeros, psk.reveal())
-        return cls(suite, Secret(extracted))
+        return (
+            _without_psk(suite.code)
+            if psk is None
+            else cls(suite, Secret(hkdf_extract(suite.hash, zeros, psk.reveal())))
+        )
 
     def binder(self, label: bytes, transcript_hash: bytes) -> bytes:
         """The proof that the pre-shared key is known, RFC 8446 §4.2.11.2; the hash covers the ClientHello up to it.
@@ -101,10 +105,11 @@ class Early(_Rung):
 
 
 @cache
-def _without_psk(algorithm: Hash) -> bytes:
+def _without_psk(code: CipherSuite) -> Early:
     """Where every full handshake starts from: nothing in it is secret."""
-    zeros = bytes(algorithm.size)
-    return hkdf_extract(algorithm, zeros, zeros)
+    suite = SUITES[code]
+    zeros = bytes(suite.hash.size)
+    return Early(suite, Secret(hkdf_extract(suite.hash, zeros, zeros)))
 
 
 class Handshake(_Rung):

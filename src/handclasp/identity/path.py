@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import cryptography.x509 as pyca
@@ -208,6 +209,7 @@ def _walk(presented: PresentedChain, extras: Sequence[Certificate], anchors: Anc
     return verifier.verify(leaf, others).chain
 
 
+@lru_cache(256)
 def _subject(name: PeerName) -> pyca.DNSName | pyca.IPAddress | None:
     """The name as the library takes it; None for a name it refuses, with underscores or hyphens at a label's end."""
     if name.kind == "ip":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from .blocks import ExtensionBlock, RawExtension, extension
+from .blocks import ExtensionBlock, RawExtension, block, extension
 from .codec import code, opaque, remainder, struct, uint, vector
 from .names import (
     CertificateCompression,
@@ -97,7 +97,7 @@ TIMESTAMPS = vector(opaque(1, U16), 1, U16)
 COMPRESSIONS = vector(code(CertificateCompression), 2, 254)
 
 
-@dataclass(frozen=True, kw_only=True)
+@block
 class ClientHelloExtensions(ExtensionBlock):
     """What a ClientHello may carry."""
 
@@ -161,7 +161,7 @@ class ClientHelloExtensions(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@block
 class ServerHelloExtensions(ExtensionBlock):
     """What a ServerHello may carry, in TLS 1.3 (the first three) and in TLS 1.2 (the others).
 
@@ -201,7 +201,7 @@ class ServerHelloExtensions(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@block
 class HelloRetryRequestExtensions(ExtensionBlock):
     """What a HelloRetryRequest may carry."""
 
@@ -214,7 +214,7 @@ class HelloRetryRequestExtensions(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@block
 class EncryptedExtensionsBlock(ExtensionBlock):
     """What EncryptedExtensions may carry."""
 
@@ -232,7 +232,7 @@ class EncryptedExtensionsBlock(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@block
 class CertificateRequestExtensions(ExtensionBlock):
     """What a CertificateRequest may carry."""
 
@@ -260,7 +260,7 @@ class CertificateRequestExtensions(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@block
 class CertificateEntryExtensions(ExtensionBlock):
     """What one entry of a Certificate may carry."""
 
@@ -274,7 +274,7 @@ class CertificateEntryExtensions(ExtensionBlock):
     order: tuple[ExtensionType, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@block
 class NewSessionTicketExtensions(ExtensionBlock):
     """What a NewSessionTicket may carry: max_early_data_size, in bytes."""
 

@@ -162,7 +162,8 @@ class _Inquiry:
         self._verified = verified
         self._at = presented.at
         # a certificate that is sent twice is judged by what came with its first copy
-        self._staples = dict(reversed(list(zip(presented.chain, presented.staples, strict=False))))
+        came = zip(presented.chain, presented.staples, strict=False)
+        self._staples = dict(reversed(list(came))) if any(presented.staples) else {}
         self._left = countdown(policy.timeout)
 
     async def run(self) -> Checked:
