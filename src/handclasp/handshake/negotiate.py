@@ -239,9 +239,9 @@ def _by_name(config: ServerConfig, name: str | None, hello: ClientHello) -> tupl
     require(listed or not config.listed_credentials, rules.NO_MATCHING_ISSUER)
     if name is None:
         return [], [], listed
-    covering = [credential for credential in listed if credential.matches(name)]
-    if not covering and config.unknown_names is UnknownNames.REFUSE:
+    exact = [credential for credential in listed if name in map(str.lower, credential.leaf.names)]
+    others = [credential for credential in listed if credential not in exact]
+    wildcard = [credential for credential in others if credential.matches(name)]
+    if not exact and not wildcard and config.unknown_names is UnknownNames.REFUSE:
         raise PeerFault(rules.UNRECOGNIZED_NAME, name)
-    exact = [credential for credential in covering if name in map(str.lower, credential.leaf.names)]
-    wildcard = [credential for credential in covering if credential not in exact]
-    return exact, wildcard, [credential for credential in listed if credential not in covering]
+    return exact, wildcard, [credential for credential in others if credential not in wildcard]
