@@ -41,8 +41,7 @@ def floor(identity: Identity, group: Group) -> Callable[[], object]:
         ours.exchange(x25519.X25519PublicKey.from_public_bytes(answer))
 
     def encapsulate() -> None:
-        # beside the hybrid, a client sends a share of the plain curve, for servers that know no hybrid
-        x25519.X25519PrivateKey.generate().public_key().public_bytes_raw()
+        # the share of the plain curve, for servers that know no hybrid, has the key of the hybrid
         private = mlkem.MLKEM768PrivateKey.generate()
         public = mlkem.MLKEM768PublicKey.from_public_bytes(private.public_key().public_bytes_raw())
         private.decapsulate(public.encapsulate()[1])

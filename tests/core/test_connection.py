@@ -339,6 +339,27 @@ def test_a_retry_brings_the_group_the_server_wants(
     assert str(group) in pair.server.info.why(Subject.HELLO_RETRY)
 
 
+def test_a_curve_beside_a_hybrid_of_it_has_the_same_key(trust: TrustStore, credential: Credential) -> None:
+    """In one ClientHello; whichever of the two a server takes. Every other share has a key of its own."""
+    hybrid, other, curve = NamedGroup.X25519_MLKEM768, NamedGroup.SECP256R1_MLKEM768, NamedGroup.X25519
+    client = ClientConfig(trust=trust, groups=[hybrid, other, curve], key_shares=[hybrid, other, curve], grease=False)
+    seen = set()
+    for group in (hybrid, curve, other):
+        connection = ClientConnection(client, "localhost")
+        hello = ClientHello.parse(connection.data_to_send()[RECORD_HEADER + HEADER_SIZE :])
+        shares = {entry.group: entry.key_exchange for entry in hello.extensions.key_share or ()}
+        assert list(shares) == [hybrid, other, curve]
+        assert shares[hybrid].endswith(shares[curve])
+        seen |= {shares[hybrid][:1184], shares[curve], shares[other][:65], shares[other][65:]}
+        pair = handshake(ClientConnection(client, "localhost"), ServerConnection(server_of(credential, group)))
+        assert pair.client.info.group is pair.server.info.group is group
+    assert len(seen) == 12
+
+
+def server_of(credential: Credential, group: NamedGroup) -> ServerConfig:
+    return ServerConfig(credentials=[credential], groups=[group])
+
+
 def test_post_quantum_is_worth_a_round_trip_and_no_other_group_is(trust: TrustStore, credential: Credential) -> None:
     hybrid, fast, slow = NamedGroup.X25519_MLKEM768, NamedGroup.X25519, NamedGroup.SECP384R1
     client = ClientConfig(trust=trust, groups=[fast, slow, hybrid], key_shares=[fast])

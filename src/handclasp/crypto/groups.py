@@ -26,6 +26,9 @@ class KeyPair:
     """What goes into the key share."""
     agree: Callable[[bytes], bytes] = field(repr=False)
     """The peer's key share -> the shared secret. Raises PeerFault for a value that is not of the group."""
+    curve: KeyPair | None = field(default=None, repr=False)
+    """That of the curve inside of a hybrid. It may be offered by itself too, in the same ClientHello and no other
+    (draft-ietf-tls-hybrid-design §3.2)."""
 
 
 def generate(group: NamedGroup) -> KeyPair:
@@ -186,7 +189,7 @@ def _generate_kem(group: NamedGroup, kem: _Kem) -> KeyPair:
         curve_secret = b"" if curve is None else curve.agree(curve_share)
         return kem.join(curve_secret, key.decapsulate(ciphertext))
 
-    return KeyPair(group, kem.join(curve_public, key.public_key().public_bytes_raw()), agree)
+    return KeyPair(group, kem.join(curve_public, key.public_key().public_bytes_raw()), agree, curve)
 
 
 def _kem_available() -> bool:

@@ -94,7 +94,7 @@ def make_offer(
 ) -> Offer:
     """The first ClientHello, RFC 8446 §4.1.2; with early data where the session allows that much of it."""
     newest = TLSVersion.TLS_1_3 in config.usable_versions
-    key_pairs = tuple(config.entropy.key_pair(group) for group in config.offered_shares if newest)
+    key_pairs = _key_pairs(config) if newest else ()
     suites = tuple(suite for suite in config.cipher_suites if SUITES[suite].version in config.usable_versions)
     older = held is not None and held.session.version is TLSVersion.TLS_1_2
     session = held if older else None
@@ -111,6 +111,15 @@ def make_offer(
         extensions=blocks,
     )
     return Offer(config, name, hello, key_pairs, held=held, psks=psks, early_data=early_data)
+
+
+def _key_pairs(config: ClientConfig) -> tuple[KeyPair, ...]:
+    """One for each share. A curve beside a hybrid of it has the same key: a server uses one of the two."""
+    pairs: list[KeyPair] = []
+    for group in config.offered_shares:
+        inside = [pair.curve for pair in pairs if pair.curve is not None and pair.curve.group is group]
+        pairs.append(inside[0] if inside else config.entropy.key_pair(group))
+    return tuple(pairs)
 
 
 def _session_id(config: ClientConfig, session: ClientSession | None) -> bytes:
