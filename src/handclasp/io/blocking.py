@@ -14,7 +14,7 @@ from ..errors import ConfigError, NotEstablished
 from ..events import ConnectionInfo
 from ..limits import HANDSHAKE_TIMEOUT
 from .files import open_file
-from .sockets import BlockingTransport, SocketTransport, TunnelTransport, limited
+from .sockets import BlockingTransport, Deadline, SocketTransport, TunnelTransport
 from .stream import Stream, connection_for
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class TLSSocket:
         """Shake hands, where that is not done; it has to be for all else. For sockets that do not block."""
         if not self.stream.established:
             within = self._handshake_timeout
-            with limited(None if within is None else within - (time.monotonic() - self._began)):
+            with Deadline(None if within is None else within - (time.monotonic() - self._began)):
                 _run(self.stream.handshake(within))
 
     def recv(self, most: int) -> bytes:
@@ -306,7 +306,7 @@ class TLSSocket:
         timeout = self._transport.timeout
         if not timeout:
             return _run(coroutine)
-        with limited(timeout):
+        with Deadline(timeout):
             return _run(coroutine)
 
 
