@@ -203,7 +203,8 @@ class Connection:
     @property
     def has_data_to_send(self) -> bool:
         """Whether `data_to_send` has something."""
-        return self._outbound.pending
+        outbound = self._outbound
+        return bool(outbound.records or outbound.unsealed)
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Protect application data. Raises NotEstablished before the handshake is finished.

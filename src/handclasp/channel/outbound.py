@@ -18,6 +18,7 @@ Padding = Callable[[int], int]
 
 
 _DATA = ContentType.APPLICATION_DATA
+_CHANGE_CIPHER_SPEC = ClearSealer().seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, 0)
 
 
 class Outbound:
@@ -27,12 +28,12 @@ class Outbound:
         "_life",
         "_limits",
         "_padding",
-        "_records",
         "_sealer",
         "_trace",
         "closed",
         "epoch",
         "most_content",
+        "records",
         "secret",
         "unsealed",
     )
@@ -52,7 +53,7 @@ class Outbound:
         self._trace = trace
         self.unsealed = bytearray()
         """Handshake messages that wait for their neighbours."""
-        self._records: list[bytes] = []
+        self.records: list[bytes] = []
         """Headers and fragments in turn."""
         self._sealer: Sealer = ClearSealer(first_version)
         self.epoch = Epoch.CLEAR
@@ -74,7 +75,7 @@ class Outbound:
         self.flush()
         if self._trace:
             self._trace(MessageMoved(Direction.SENT, Epoch.CLEAR, ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC))
-        self._put(*ClearSealer().seal(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, 0))
+        self._put(*_CHANGE_CIPHER_SPEC)
 
     def install(self, secret: Keys, epoch: Epoch) -> None:
         """Protect what follows with `secret`. What was queued before goes under the keys before."""
@@ -111,7 +112,7 @@ class Outbound:
         if self._life is not None:
             self._life.use(len(content))
         if self._padding is None and self._trace is None:
-            self._records += sealer.seal(_DATA, content, 0)
+            self.records += sealer.seal(_DATA, content, 0)
         else:
             if self._trace:
                 self._trace(DataMoved(Direction.SENT, len(content)))
@@ -130,17 +131,14 @@ class Outbound:
         """All records made so far."""
         if self.unsealed:
             self.flush()
-        taken = b"".join(self._records)
-        self._records.clear()
+        taken = b"".join(self.records)
+        self.records.clear()
         return taken
-
-    @property
-    def pending(self) -> bool:
-        """Whether there is something to take."""
-        return bool(self._records or self.unsealed)
 
     def flush(self) -> None:
         """Seal the messages that are queued."""
+        if not self.unsealed:
+            return
         queued = bytes(self.unsealed)
         self.unsealed.clear()
         for start in range(0, len(queued), self.most_content):
@@ -153,7 +151,7 @@ class Outbound:
         self._put(*self._sealer.seal(type_, content, padding))
 
     def _put(self, header: bytes, fragment: bytes) -> None:
-        self._records += header, fragment
+        self.records += header, fragment
         if self._trace:
             self._trace(RecordMoved(Direction.SENT, self.epoch, header + fragment))
 
