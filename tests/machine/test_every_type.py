@@ -238,7 +238,7 @@ def _say(outbound: Any, message: bytes) -> None:
 
 def _put(outbound: Any, wire: bytes) -> None:
     outbound.flush()
-    outbound._records.append(wire)
+    outbound.records.append(wire)
 
 
 def _say_data(outbound: Any) -> None:
