@@ -136,7 +136,7 @@ class Connection:
 
         Events that came before the error stay available. What comes after close_notify is ignored (RFC 8446 §6.1).
         """
-        received = data if type(data) is bytes else bytes(data)
+        received = data if type(data) is bytes else _kept(data)
         failure = None
         # `_Turn` and `_guard` in one piece, here and in `data_to_send` and `send`: 1 µs less of 5 for each message.
         if self._forks != FORKS.count or not self._lock.acquire(False):
@@ -660,6 +660,18 @@ class Connection:
                 code="keys-worn-out",
                 remedy="connect again",
             )
+
+
+def _kept(data: bytes | bytearray | memoryview) -> bytes | memoryview:
+    """Bytes that stay as they are: a copy, unless they are a view of such bytes already."""
+    if (
+        type(data) is memoryview
+        and type(data.obj) is bytes
+        and data.c_contiguous
+        and (data.format, data.ndim) == ("B", 1)
+    ):
+        return data[:]  # the caller may release its own
+    return bytes(data)
 
 
 class _Turn:

@@ -324,6 +324,38 @@ def test_the_trace_has_every_byte_and_every_message(trust: TrustStore, credentia
     ]
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000, 30_000])
+@pytest.mark.parametrize(
+    "form", ["bytearray", "view of bytes", "view of a bytearray", "view of numbers", "view of rows"]
+)
+def test_bytes_are_taken_in_any_form(form: str, size: int, trust: TrustStore, credential: Credential) -> None:
+    """What they are in is the caller's again when `receive_data` returns: to change, or to release."""
+    pair = handshake(
+        ClientConnection(ClientConfig(trust=trust), "localhost"),
+        ServerConnection(ServerConfig(credentials=[credential])),
+    )
+    said = os.urandom(40_000)
+    pair.client.send(said)
+    wire, heard = pair.client.data_to_send(), b""
+    for start in range(0, len(wire), size):
+        piece = wire[start : start + size]
+        mutable = bytearray(piece)
+        forms: dict[str, bytearray | memoryview] = {
+            "bytearray": mutable,
+            "view of bytes": memoryview(b"?" + piece + b"?")[1:-1],
+            "view of a bytearray": memoryview(mutable),
+            "view of numbers": memoryview(piece).cast("b"),
+            "view of rows": memoryview(piece).cast("B", (1, len(piece))),
+        }
+        given = forms[form]
+        pair.server.receive_data(given)
+        mutable[:] = bytes(len(mutable))
+        if isinstance(given, memoryview):
+            given.release()
+        heard += b"".join(event.data for event in pair.server.events() if isinstance(event, Data))
+    assert heard == said
+
+
 # --- choices ---------------------------------------------------------------------------------------------------------
 
 

@@ -30,31 +30,35 @@ class Deframer:
     __slots__ = ("_behind", "_lacking", "_start", "_started", "buffer")
 
     def __init__(self) -> None:
-        self.buffer: bytes | bytearray = b""
+        self.buffer: bytes | bytearray | memoryview = b""
         """What was fed and is not given out yet, behind the first bytes of what was; empty when nothing is held."""
         self._start = 0
         self._lacking = 0
         """What the record at the front needs to be whole, in bytes; 0 while that is not known."""
-        self._behind: tuple[bytes, int] | None = None
+        self._behind: tuple[bytes | memoryview, int] | None = None
         """What comes behind `buffer`, which ends with a record: some bytes, and where to go on in them."""
         self._started = False
 
-    def feed(self, data: bytes) -> None:
-        """Whole records are cut from the bytes as they are: only one that comes in two pieces is put together."""
+    def feed(self, data: bytes | memoryview) -> None:
+        """Whole records are cut from the bytes as they are: only one that comes in two pieces is put together.
+
+        What a memoryview shows must not change any more.
+        """
         if self._start == len(self.buffer):
             self.buffer, self._start = data, 0
             return
         lacking, self._lacking = self._lacking, 0
-        self._wait()
+        buffer = self._wait()
         if self._behind is not None:
             rest, at = self._behind
-            self.buffer += rest[at:] + data
+            buffer += rest[at:]
+            buffer += data
             self._behind = None
         elif 0 < lacking < len(data):
-            self.buffer += data[:lacking]
+            buffer += data[:lacking]
             self._behind = data, lacking
         else:
-            self.buffer += data
+            buffer += data
 
     def __len__(self) -> int:
         """Bytes held."""
@@ -104,15 +108,18 @@ class Deframer:
         self._start = end
         return record
 
-    def _wait(self) -> None:
+    def _wait(self) -> bytearray:
         """Move the beginning of a record to where it can grow, and let go of what came before it."""
-        if isinstance(self.buffer, bytes) and self.buffer:
-            self.buffer, self._start = bytearray(self.buffer[self._start :]), 0
+        buffer = self.buffer
+        if not isinstance(buffer, bytearray):
+            buffer = self.buffer = bytearray(buffer[self._start :])
+            self._start = 0
+        return buffer
 
     def take(self) -> bytes:
         """Give out all that is held, unread: what came behind the end of the connection."""
         rest, at = self._behind or (b"", 0)
-        taken = bytes(self.buffer[self._start :]) + rest[at:]
+        taken = bytes(self.buffer[self._start :]) + bytes(rest[at:])
         self.buffer, self._start, self._behind = b"", 0, None
         return taken
 
