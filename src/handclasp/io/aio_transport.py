@@ -247,9 +247,10 @@ class TLSTransport(asyncio.Transport):
         received = self._stream.received
         while received and self._reading and not self._closing:
             # looked up each time: it may hand over to another one amid the data
-            protocol, data = self._protocol, received.popleft()
+            protocol: Any = self._protocol
+            data = received.popleft()
             if not isinstance(protocol, asyncio.BufferedProtocol):
-                cast(asyncio.Protocol, protocol).data_received(bytes(data))
+                protocol.data_received(data if type(data) is bytes else bytes(data))
             elif rest := _fill(protocol, memoryview(data)):
                 received.appendleft(rest)
 
