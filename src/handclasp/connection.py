@@ -220,10 +220,20 @@ class Connection:
             try:
                 if self._error is not None or self._established is None:
                     self._require_sendable()
-                if self._outbound.closed:
+                outbound = self._outbound
+                if outbound.closed:
                     self._require_open()
-                self._send(content)
-                if self._outbound.closed:
+                most = outbound.most_content
+                if len(content) > most:
+                    content = memoryview(content)  # cut without a copy; a slice of all of some bytes is none either
+                for start in range(0, len(content), most):
+                    chunk = content[start : start + most]
+                    expired = outbound.data(chunk)
+                    if expired:
+                        self._send_anew(chunk, expired)
+                        if outbound.closed:
+                            break
+                if outbound.closed:
                     self._require_open()
             except Exception as caught:
                 failure = self._failed(caught)
@@ -543,22 +553,14 @@ class Connection:
         self._resume(value)
         self._pump()
 
-    def _send(self, content: bytes | memoryview) -> None:
-        outbound = self._outbound
-        most = outbound.most_content
-        if len(content) > most:
-            content = memoryview(content)  # cut without a copy; a slice of all of some bytes is none either
-        for start in range(0, len(content), most):
-            chunk = content[start : start + most]
-            expired = outbound.data(chunk)
-            if expired:
-                if self._established is not None:
-                    theirs = self._inbound.worn()  # mostly just as old
-                    requests = KeyUpdateRequest
-                    self._renew_keys(expired, requests.UPDATE_REQUESTED if theirs else requests.UPDATE_NOT_REQUESTED)
-                    if outbound.closed:
-                        return
-                outbound.data(chunk, regardless=True)  # an answer to early data has no keys to change to yet
+    def _send_anew(self, chunk: bytes | memoryview, expired: str) -> None:
+        """Data that the present key should not protect any more: under the next one, if there can be one."""
+        if self._established is not None:
+            theirs = self._inbound.worn()  # mostly just as old
+            requests = KeyUpdateRequest
+            self._renew_keys(expired, requests.UPDATE_REQUESTED if theirs else requests.UPDATE_NOT_REQUESTED)
+        if not self._outbound.closed:
+            self._outbound.data(chunk, regardless=True)  # an answer to early data has no keys to change to yet
 
     def _renew_keys(self, why: str, request: KeyUpdateRequest) -> None:
         """When a key has had its time: new ones in TLS 1.3, a close_notify in TLS 1.2, which cannot change them."""

@@ -150,6 +150,17 @@ def test_in_tls12_they_end_the_connection(policy: str, sender: str, side: str, m
     assert ours.closed_by_peer
 
 
+def test_nothing_small_gets_past_behind_the_end(machines: Machines) -> None:
+    """The last piece would have been within the limit by itself: it comes behind a close_notify, and is not sent."""
+    machines.client = machines.client.replace(versions=[TLSVersion.TLS_1_2])
+    pair, client, server = met(machines, "client", key_bytes=FULL + 100)
+    with pytest.raises(ConnectionClosed, match="cannot change them"):
+        client.send(bytes(FULL) + bytes(FULL) + b"small")
+    pair.shuttle()
+    assert pair.server_data() == b"ping" + bytes(FULL)
+    assert (server.closed_by_peer, server.error) == (True, None)
+
+
 def test_an_answer_to_early_data_keeps_its_keys(trust: TrustStore, credential: Credential) -> None:
     """Until the client's Finished there is no KeyUpdate that could change them."""
     client = ClientConfig(trust=trust, sessions=ClientSessions())
