@@ -24,7 +24,9 @@ from handclasp import (
 )
 from handclasp.connection import ClientConnection, Connection
 from handclasp.lab.pair import Pair
+from handclasp.limits import RECORD_HEADER
 from handclasp.sessions.cache import ClientSessions
+from handclasp.wire.names import ContentType
 from sessions.machines import Machines, Now, Seen
 
 SIDES = pytest.mark.parametrize("side", ["client", "server"])
@@ -156,6 +158,12 @@ def test_nothing_small_gets_past_behind_the_end(machines: Machines) -> None:
     pair, client, server = met(machines, "client", key_bytes=FULL + 100)
     with pytest.raises(ConnectionClosed, match="cannot change them"):
         client.send(bytes(FULL) + bytes(FULL) + b"small")
+    wire, types = client.data_to_send(), []
+    server.receive_data(wire)
+    while wire:
+        types.append(ContentType(wire[0]))
+        wire = wire[RECORD_HEADER + int.from_bytes(wire[3:RECORD_HEADER]) :]
+    assert types == [ContentType.APPLICATION_DATA, ContentType.ALERT]
     pair.shuttle()
     assert pair.server_data() == b"ping" + bytes(FULL)
     assert (server.closed_by_peer, server.error) == (True, None)
