@@ -16,7 +16,7 @@ from .protection import NEVER, RECORDS_SPENT, Keys, Opener, opener_for
 
 ALERT_SIZE = 2
 
-_DATA = ContentType.APPLICATION_DATA
+_DATA, _HANDSHAKE = ContentType.APPLICATION_DATA, ContentType.HANDSHAKE
 
 
 class ChangeCipherSpecs(Enum):
@@ -85,7 +85,7 @@ class Inbound:
 
     def require_boundary(self) -> None:
         """The peer's flight has to end here, at the end of a record: nothing may run across (RFC 8446 §5.1)."""
-        rules.require(not len(self.handshake), rules.KEY_CHANGE_BOUNDARY)
+        rules.require(not self.handshake.begun, rules.KEY_CHANGE_BOUNDARY)
 
     def worn(self) -> str:
         """Once per key: why the peer should be asked for the next; else empty."""
@@ -134,6 +134,10 @@ class Inbound:
                 if self._life is not None:
                     self._life.use(len(content))
                 return opened
+            if type_ is _HANDSHAKE and content:
+                self._idle = 0
+                self.handshake.feed(content)
+                return opened
             self._count(type_, content)
             if type_ is ContentType.CHANGE_CIPHER_SPEC:
                 if header[0] != type_:
@@ -142,11 +146,9 @@ class Inbound:
                     continue
                 self.require_boundary()
                 return type_, content
-            if len(self.handshake) and type_ is not ContentType.HANDSHAKE and type_ is not ContentType.ALERT:
+            if self.handshake.begun and type_ is not ContentType.ALERT:
                 raise PeerFault(rules.RECORD_INTERLEAVED, f"a record of {type_}")
-            if type_ is ContentType.HANDSHAKE:
-                self.handshake.feed(content)
-            return type_, content
+            return opened
         return None
 
     def _open_clear(self, header: bytes, content: bytes) -> tuple[ContentType, bytes] | None:
@@ -170,7 +172,7 @@ class Inbound:
     def _skip(self, fragment: bytes) -> bool:
         if self._skippable is None:
             return False
-        rules.require(not len(self.handshake), rules.RECORD_INTERLEAVED, "early data")
+        rules.require(not self.handshake.begun, rules.RECORD_INTERLEAVED, "early data")
         self._skippable -= len(fragment)
         rules.require(self._skippable >= 0, rules.EARLY_DATA_SKIPPED_LIMIT)
         if not fragment:

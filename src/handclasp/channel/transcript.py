@@ -52,7 +52,8 @@ class Transcript:
 
     def hash(self) -> bytes:
         """The hash of everything added so far."""
-        self._flush()
+        if self._held:
+            self._flush()
         return self._running.digest()
 
     def hash_with(self, algorithm: Hash, part: bytes) -> bytes:

@@ -134,8 +134,15 @@ class Opaque(Codec[bytes]):
 
         def read(data: bytes, at: int, end: int) -> tuple[bytes, int]:
             after = end
-            if not rest:
-                at, after = span(data, at, end, prefix, least)
+            if prefix:
+                at += prefix
+                if at > end:
+                    raise PeerFault(SHORT)
+                after = at + int.from_bytes(data[at - prefix : at])
+            elif not rest:
+                after = at + least
+            if after > end:
+                raise PeerFault(SHORT)
             if not least <= after - at <= most_:
                 raise PeerFault(VECTOR_BOUNDS)
             return data[at:after], after
