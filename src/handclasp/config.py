@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Self, TypeVar
 
 from .channel.outbound import Padding
@@ -354,12 +355,14 @@ class ServerConfig(Config):
     @property
     def source(self) -> CredentialSource | None:
         """Who has to be asked for credentials; None where they are listed."""
+        if isinstance(self.credentials, tuple):  # as they are once listed, and quicker to see than a Sequence
+            return None
         return None if isinstance(self.credentials, Sequence) else self.credentials
 
     @property
     def listed_credentials(self) -> tuple[Credential, ...]:
         """The credentials that are listed; none where a source has to be asked."""
-        return tuple(self.credentials) if isinstance(self.credentials, Sequence) else ()
+        return self.credentials if isinstance(self.credentials, tuple) else ()
 
 
 T = TypeVar("T")
@@ -417,6 +420,7 @@ def _check_codes(name: str, values: Sequence[Code], supported: Collection[Code])
             raise ConfigError(f"{name}: {value} is not supported here (supported: {', '.join(map(str, supported))})")
 
 
+@lru_cache(32)
 def _default_shares(groups: tuple[NamedGroup, ...]) -> tuple[NamedGroup, ...]:
     """A post-quantum share costs a kilobyte; the plain one beside it saves servers without it a round trip."""
     first = groups[:1]

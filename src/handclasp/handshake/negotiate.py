@@ -60,11 +60,11 @@ def choose_version(config: ServerConfig, hello: ClientHello) -> Choice[TLSVersio
 
 def choose_suite(config: ServerConfig, hello: ClientHello) -> Choice[Suite]:
     """Ours first; but a client that puts ChaCha20 first has no fast AES, and gets what is fast for it."""
-    ours = tuple(suite for suite in config.cipher_suites if SUITES[suite].version is TLSVersion.TLS_1_3)
+    newest = TLSVersion.TLS_1_3
+    ours = [suite for suite in config.cipher_suites if SUITES[suite].version is newest]
     theirs = hello.cipher_suites
     chacha = CipherSuite.TLS_CHACHA20_POLY1305_SHA256
-    known = [suite for suite in theirs if suite in SUITES]
-    if known[:1] == [chacha] and chacha in ours:
+    if chacha in ours and next((suite for suite in theirs if suite in SUITES), None) is chacha:
         return Choice(SUITES[chacha], "the client's first choice: it seems to have no fast AES")
     choice = prefer(ours, theirs)
     if choice is None:

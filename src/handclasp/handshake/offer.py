@@ -95,7 +95,7 @@ def make_offer(
     """The first ClientHello, RFC 8446 §4.1.2; with early data where the session allows that much of it."""
     newest = TLSVersion.TLS_1_3 in config.usable_versions
     key_pairs = _key_pairs(config) if newest else ()
-    suites = tuple(suite for suite in config.cipher_suites if SUITES[suite].version in config.usable_versions)
+    suites = tuple([suite for suite in config.cipher_suites if SUITES[suite].version in config.usable_versions])
     older = held is not None and held.session.version is TLSVersion.TLS_1_2
     session = held if older else None
     psks = psks_to_offer(config, suites, None if older else held)

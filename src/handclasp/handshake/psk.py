@@ -67,6 +67,8 @@ def proofs_of(peer: Peer, source: Session | ExternalPsk) -> Proofs:
 
 def psks_to_offer(config: ClientConfig, suites: Sequence[CipherSuite], held: ClientSession | None) -> tuple[Psk, ...]:
     """The session first, then the keys of the configuration, for each hash that a suite on offer has."""
+    if held is None and not config.psks:
+        return ()
     hashes = dict.fromkeys(SUITES[s].hash for s in suites if s in SUITES and SUITES[s].version is TLSVersion.TLS_1_3)
     psks = [] if held is None else [_of_session(held, config.clock())]
     for external in config.psks:
