@@ -62,7 +62,8 @@ def hkdf_expand_label(algorithm: Hash, secret: bytes, label: bytes, context: byt
     """HKDF-Expand-Label, RFC 8446 §7.1: `length` bytes."""
     if length <= algorithm.size:
         return Expander(algorithm, secret).label(label, context, length)
-    return HKDFExpand(algorithm.library, length, _info(label, context, length)).derive(secret)
+    info = _head(label, len(context), length, 255 * algorithm.size) + context
+    return HKDFExpand(algorithm.library, length, info).derive(secret)
 
 
 class Expander:
@@ -79,22 +80,17 @@ class Expander:
 
     def label(self, label: bytes, context: bytes, length: int) -> bytes:
         """`length` bytes, at most the hash's size."""
-        if length > self._size:
-            raise ValueError(f"{length} bytes are more than one block of the hash")
         keyed = self._keyed.copy()
-        keyed.update(_head(label, len(context), length) + context + b"\1")
+        keyed.update(_head(label, len(context), length, self._size) + context + b"\1")
         return keyed.finalize()[:length]
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("what holds a secret cannot be copied or pickled")
 
 
-def _info(label: bytes, context: bytes, length: int) -> bytes:
-    """HkdfLabel, RFC 8446 §7.1."""
-    return _head(label, len(context), length) + context
-
-
 @lru_cache(256)  # TLS itself has some thirty
-def _head(label: bytes, context_size: int, length: int) -> bytes:
-    """All of HkdfLabel but the context."""
+def _head(label: bytes, context_size: int, length: int, most: int) -> bytes:
+    """HkdfLabel without its context, RFC 8446 §7.1. Raises ValueError for a `length` of more than `most` bytes."""
+    if length > most:
+        raise ValueError(f"{length} bytes are more than the {most} that can be derived")
     return b"%b%ctls13 %b%c" % (length.to_bytes(2), len(label) + 6, label, context_size)

@@ -58,11 +58,9 @@ class HandshakeMessage:
 
     def encode(self) -> bytes:
         """The message with its header. Raises ValueError for a field that does not fit."""
-        out = bytearray(HEADER_SIZE)
-        self.codec.write(self, out)
-        out[0] = self.type
-        out[1:4] = (len(out) - HEADER_SIZE).to_bytes(3)
-        return bytes(out)
+        body = bytearray()
+        self.codec.write(self, body)
+        return bytes((self.type,)) + len(body).to_bytes(3) + body
 
 
 M = TypeVar("M", bound=HandshakeMessage)
