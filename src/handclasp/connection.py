@@ -390,13 +390,21 @@ class Connection:
             if content is None:
                 return
             type_, data = content
-            if type_ is _DATA:
-                self._data(data, want)
+            if type_ is _HANDSHAKE:
+                continue  # its content is in the handshake buffer
+            if type_ is _DATA and self._established is not None:
+                if want.midway:
+                    rules.fail(rules.RECORD_INTERLEAVED, "application data in the midst of an answer")
+                if data:
+                    self._warnings = self._post_handshake = 0
+                    self._events.append(Data(data))
+                if inbound.trace:
+                    inbound.trace(DataMoved(Direction.RECEIVED, len(data)))
+                if inbound.wears and (expired := inbound.worn()) and not self._outbound.closed:
+                    self._renew_keys(expired, KeyUpdateRequest.UPDATE_REQUESTED)
                 if not inbound.deframer.buffer:
                     return
                 continue
-            if type_ is _HANDSHAKE:
-                continue  # its content is in the handshake buffer
             self._dispatch(type_, data)
             if self._close_received:
                 return
@@ -435,33 +443,19 @@ class Connection:
         return self._inbound.trace
 
     def _dispatch(self, type_: ContentType, content: bytes) -> None:
-        """One record's content that is not data. Raises PeerFault, TLSError."""
-        if type_ is ContentType.ALERT:
+        """One record's content that is no data but early data. Raises PeerFault, TLSError."""
+        if type_ is _DATA:
+            self._early_data(content)
+        elif type_ is ContentType.ALERT:
             self._alert(content)
         elif type_ is ContentType.CHANGE_CIPHER_SPEC:
             self._change_cipher_spec()
         else:
             raise PeerFault(rules.RECORD_TYPE, f"type {int(type_)} inside a protected record")
 
-    def _data(self, content: bytes, want: Receive) -> None:
-        """Application data, which early data is not yet. Raises PeerFault."""
-        inbound = self._inbound
-        if self._established is None:
-            require(inbound.epoch is Epoch.EARLY, rules.EARLY_APPLICATION_DATA)
-            self._early_data(content)
-            return
-        if want.midway:
-            rules.fail(rules.RECORD_INTERLEAVED, "application data in the midst of an answer")
-        if content:
-            self._warnings = self._post_handshake = 0
-            self._events.append(Data(content))
-        if inbound.trace:
-            inbound.trace(DataMoved(Direction.RECEIVED, len(content)))
-        if inbound.wears and (expired := inbound.worn()) and not self._outbound.closed:
-            self._renew_keys(expired, KeyUpdateRequest.UPDATE_REQUESTED)
-
     def _early_data(self, content: bytes) -> None:
-        """RFC 8446 §4.2.10: no more than the session allows."""
+        """Application data before the handshake is done, RFC 8446 §4.2.10: no more than the session allows."""
+        require(self._inbound.epoch is Epoch.EARLY, rules.EARLY_APPLICATION_DATA)
         self._inbound.early_data_left -= len(content)
         require(self._inbound.early_data_left >= 0, rules.EARLY_DATA_LIMIT)
         if self._trace:

@@ -91,7 +91,7 @@ class _Counted:
 
 
 _HEADER = Struct(">BHH")
-_TYPES = {type_.value: type_ for type_ in ContentType}
+_TYPES = {type_.value: type_ for type_ in ContentType if type_.value}
 _BYTES = tuple(bytes((number,)) for number in range(256))
 
 RECORDS_SPENT = "they protected as many records as they may"
@@ -144,11 +144,13 @@ class Opener13(_Counted):
         self.number = number + 1
         if len(inner) > self.most_inner:
             fail(PLAINTEXT_OVERFLOW, f"{len(inner) - 1} bytes")
-        if not inner or not inner[-1]:
+        type_ = _TYPES.get(inner[-1]) if inner else None
+        if type_ is None:
             inner = inner.rstrip(b"\0")
             if not inner:
                 fail(RECORD_ONLY_PADDING)
-        return _TYPES.get(inner[-1]) or ContentType(inner[-1]), inner[:-1]
+            type_ = ContentType(inner[-1])
+        return type_, inner[:-1]
 
 
 class Sealer12(_Counted):
