@@ -15,6 +15,9 @@ from ..wire.names import ContentType, HandshakeType
 COMPACT = 32 * 1024
 """Consumed bytes in front of a buffer before it is moved: keeps the work per byte constant."""
 
+LONG = 4 * 1024
+"""Length of a fragment, in bytes, from which on a view is made sooner than a copy: 0.2 µs sooner for 16 KiB."""
+
 _HEADER = Struct(">BBBH")
 
 _DATA = ContentType.APPLICATION_DATA.value
@@ -70,8 +73,11 @@ class Deframer:
         """Whether a record was seen: from then on the peer does speak TLS."""
         return self._started
 
-    def next(self, protected: bool) -> tuple[bytes, bytes] | None:
-        """The next record, header and fragment, or None until more bytes come. Raises PeerFault on a wrong header."""
+    def next(self, protected: bool) -> tuple[bytes, bytes | memoryview] | None:
+        """The next record, header and fragment, or None until more bytes come. Raises PeerFault on a wrong header.
+
+        A long fragment that is `protected`, and so about to be decrypted, is a view of what was fed.
+        """
         buffer, start = self.buffer, self._start
         begin = start + RECORD_HEADER
         if len(buffer) < begin:
@@ -95,7 +101,10 @@ class Deframer:
             self._lacking = end - len(buffer)
             self._wait()
             return None
-        if isinstance(buffer, bytes):
+        record: tuple[bytes, bytes | memoryview]
+        if protected and length > LONG and not isinstance(buffer, bytearray):
+            record = bytes(buffer[start:begin]), memoryview(buffer)[begin:end]
+        elif isinstance(buffer, bytes):
             record = buffer[start:begin], buffer[begin:end]
         else:
             record = bytes(buffer[start:begin]), bytes(buffer[begin:end])

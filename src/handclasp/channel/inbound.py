@@ -151,12 +151,12 @@ class Inbound:
             return opened
         return None
 
-    def _open_clear(self, header: bytes, content: bytes) -> tuple[ContentType, bytes] | None:
+    def _open_clear(self, header: bytes, fragment: bytes | memoryview) -> tuple[ContentType, bytes] | None:
         """A record without protection: before there are keys, and where it may come in spite of them.
 
         None for early data that is passed over.
         """
-        type_ = ContentType.of(header[0])
+        type_, content = ContentType.of(header[0]), bytes(fragment)
         if type_ is ContentType.CHANGE_CIPHER_SPEC:
             return type_, content
         if self._opener is None:
@@ -169,7 +169,7 @@ class Inbound:
         rules.require(early_alert and len(content) == ALERT_SIZE, rules.RECORD_UNPROTECTED)
         return type_, content
 
-    def _skip(self, fragment: bytes) -> bool:
+    def _skip(self, fragment: bytes | memoryview) -> bool:
         if self._skippable is None:
             return False
         rules.require(not self.handshake.begun, rules.RECORD_INTERLEAVED, "early data")

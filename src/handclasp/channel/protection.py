@@ -59,7 +59,7 @@ class Opener(Protocol):
     worn_at: int
     """The number of the record by which this key has had its time, and the peer should be asked for the next."""
 
-    def open(self, header: bytes, fragment: bytes) -> tuple[ContentType, bytes] | None:
+    def open(self, header: bytes, fragment: bytes | memoryview) -> tuple[ContentType, bytes] | None:
         """(content type, content) of a whole record, or None where its integrity check fails. Raises PeerFault."""
         ...
 
@@ -132,7 +132,7 @@ class Opener13(_Counted):
         self._iv = int.from_bytes(iv)
         self.most_inner = most_inner
 
-    def open(self, header: bytes, fragment: bytes) -> tuple[ContentType, bytes] | None:
+    def open(self, header: bytes, fragment: bytes | memoryview) -> tuple[ContentType, bytes] | None:
         number = self.number
         if number >= self.last:
             fail(RECORD_KEY_SPENT)
@@ -190,7 +190,7 @@ class Opener12(_Counted):
         self.most_inner = most_inner
         self.worn_at = NEVER  # there is no KeyUpdate to ask for; `last` ends the connection
 
-    def open(self, header: bytes, fragment: bytes) -> tuple[ContentType, bytes] | None:
+    def open(self, header: bytes, fragment: bytes | memoryview) -> tuple[ContentType, bytes] | None:
         require(self.number < self.last, RECORD_KEY_SPENT)
         explicit = SEQUENCE_SIZE if len(self._iv) < NONCE_SIZE else 0
         length = len(fragment) - explicit - self._tag_size
@@ -210,7 +210,7 @@ SEQUENCE_SIZE = 8
 """Length of a record's number where TLS 1.2 writes it out, in bytes."""
 
 
-def nonce12(iv: bytes, rest: bytes) -> bytes:
+def nonce12(iv: bytes, rest: bytes | memoryview) -> bytes:
     """A fixed half before a sent half (RFC 5288 §3), or a whole one combined with the number (RFC 7905 §2)."""
     if len(iv) < NONCE_SIZE:
         return iv + rest
