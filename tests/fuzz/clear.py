@@ -23,8 +23,8 @@ class Clear:
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
         return data
 
-    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
-        return data
+    def decrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None) -> bytes:
+        return bytes(data)
 
 
 class Anyone:
