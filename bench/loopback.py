@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import socket
 import threading
 import time
@@ -82,7 +83,12 @@ def _connecting(ends: Ends, port: int) -> Operation:
 
 @contextmanager
 def _servers(libraries: Iterable[Library], identity: Identity) -> Iterator[dict[str, tuple[Ends, int]]]:
-    """(how to connect, the port) of each library that can."""
+    """(how to connect, the port) of each library that can.
+
+    Client and servers keep to processors of their own, where that can be said: else an echo takes three times as long
+    when the two happen to be apart as when they share one, and a run measures where they were put.
+    """
+    ours_alone, theirs_alone = _processors()
     spawning = multiprocessing.get_context("spawn")
     running: dict[str, tuple[Ends, int]] = {}
     children = []
@@ -92,22 +98,40 @@ def _servers(libraries: Iterable[Library], identity: Identity) -> Iterator[dict[
         except Unsupported:
             continue
         ours, theirs = spawning.Pipe()
-        child = spawning.Process(target=_serve, args=(library.name, identity, theirs), daemon=True)
+        child = spawning.Process(target=_serve, args=(library.name, identity, theirs, theirs_alone), daemon=True)
         child.start()
         theirs.close()
         children.append((child, ours))
         with suppress(EOFError):  # its process ended early, and said why
             running[library.name] = ends, ours.recv()
+    before = _keep_to(ours_alone)
     try:
         yield running
     finally:
+        _keep_to(before)
         for child, ours in children:
             ours.close()
             child.join()
 
 
-def _serve(name: str, identity: Identity, parent: Connection) -> None:
+def _processors() -> tuple[set[int], set[int]]:
+    """For the client, and for the servers: nothing where there is but one, or the system has no say."""
+    first, *others = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    return ({first}, set(others)) if others else (set(), set())
+
+
+def _keep_to(processors: set[int]) -> set[int]:
+    """Where this process may run; where it might before."""
+    if not processors:
+        return processors
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    return before
+
+
+def _serve(name: str, identity: Identity, parent: Connection, processors: set[int]) -> None:
     """A thread for each connection, until the parent hangs up."""
+    _keep_to(processors)
     ends = next(library for library in installed() if library.name == name).ends(identity)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         threading.Thread(target=_accept, args=(listening, ends), daemon=True).start()
