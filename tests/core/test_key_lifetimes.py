@@ -14,6 +14,7 @@ from handclasp import (
     Credential,
     Data,
     EarlyData,
+    EarlyDataReceived,
     KeysExpired,
     Limits,
     ServerConfig,
@@ -167,6 +168,18 @@ def test_nothing_small_gets_past_behind_the_end(machines: Machines) -> None:
     pair.shuttle()
     assert pair.server_data() == b"ping" + bytes(FULL)
     assert (server.closed_by_peer, server.error) == (True, None)
+
+
+def test_early_data_keeps_its_keys(trust: TrustStore, credential: Credential) -> None:
+    """All of it is sent: it has one key, and no other can take over."""
+    client = ClientConfig(trust=trust, sessions=ClientSessions(), key_bytes=FULL)
+    early = EarlyData(replay=Seen(), most=4 * FULL)
+    server = ServerConfig(credentials=[credential], tickets=TicketKeys(), early_data=early)
+    Machines(client, server, Now()).meet()
+    asking, answering = ClientConnection(client, "localhost", early_data=bytes(3 * FULL)), ServerConnection(server)
+    answering.receive_data(asking.data_to_send())
+    events = answering.events()
+    assert b"".join(event.data for event in events if isinstance(event, EarlyDataReceived)) == bytes(3 * FULL)
 
 
 def test_an_answer_to_early_data_keeps_its_keys(trust: TrustStore, credential: Credential) -> None:

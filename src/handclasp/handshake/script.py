@@ -214,7 +214,7 @@ class Peer:
         """Application data inside of the handshake: early data."""
         most = self._outbound.most_content
         for start in range(0, len(data), most):
-            self._outbound.data(data[start : start + most])
+            self._outbound.data(data[start : start + most], regardless=True)  # there are no other keys for it
 
     def take_early_data(self, most: int) -> None:
         """At most this many bytes of early data may come under the present keys."""
