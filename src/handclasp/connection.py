@@ -424,9 +424,8 @@ class Connection:
         raw = buffer.next()
         if raw is None:
             return None
-        if self._inbound.trace:
-            moved = MessageMoved(Direction.RECEIVED, self._inbound.epoch, ContentType.HANDSHAKE, raw)
-            self._inbound.trace(moved)
+        if self._trace:
+            self._trace(MessageMoved(Direction.RECEIVED, self._inbound.epoch, ContentType.HANDSHAKE, raw))
         if self._established is not None:
             self._post_handshake += 1
             most = self._config.limits.post_handshake_messages

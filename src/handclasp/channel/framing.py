@@ -207,7 +207,7 @@ class HandshakeBuffer:
             return None
         header = int.from_bytes(self._buffer[self._start : body])
         number, length = divmod(header, 1 << 24)
-        type_ = _TYPES.get(number) or HandshakeType.of(number)
+        type_ = HandshakeType.of(number)
         most = self._most(type_)
         if length > most:
             raise PeerFault(rules.MESSAGE_TOO_LONG, f"{type_} of {length} bytes where at most {most} may come")
@@ -216,9 +216,7 @@ class HandshakeBuffer:
 
     def next(self) -> bytes | None:
         """The next message with its header, or None until more comes."""
-        if self._type is None and self.peek() is None:
-            return None
-        if len(self._buffer) < self._end:
+        if self.peek() is None or len(self._buffer) < self._end:
             return None
         end = self._end
         message = bytes(self._buffer[self._start : end])
@@ -236,9 +234,6 @@ class HandshakeBuffer:
         if type_ is HandshakeType.CERTIFICATE or type_ is HandshakeType.COMPRESSED_CERTIFICATE:
             return self._limits.certificate_message
         return min(_MOST.get(type_, self._limits.handshake_message), self._limits.handshake_message)
-
-
-_TYPES = {type_.value: type_ for type_ in HandshakeType}
 
 
 def _sizes() -> dict[HandshakeType, int]:

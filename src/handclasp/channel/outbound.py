@@ -137,8 +137,6 @@ class Outbound:
 
     def flush(self) -> None:
         """Seal the messages that are queued."""
-        if not self.unsealed:
-            return
         queued = bytes(self.unsealed)
         self.unsealed.clear()
         for start in range(0, len(queued), self.most_content):

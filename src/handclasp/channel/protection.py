@@ -91,7 +91,9 @@ class _Counted:
 
 
 _HEADER = Struct(">BHH")
-_TYPES = {type_.value: type_ for type_ in ContentType if type_.value}
+_DATA = ContentType.APPLICATION_DATA.value
+# all but the zero, which may be padding
+_TYPES: dict[int, ContentType] = {type_.value: type_ for type_ in ContentType if type_.value}
 _BYTES = tuple(bytes((number,)) for number in range(256))
 
 RECORDS_SPENT = "they protected as many records as they may"
@@ -114,7 +116,7 @@ class Sealer13(_Counted):
         # The number is taken before it is used: whatever interrupts this, no nonce is used twice.
         self.number = number = self.number + 1
         inner = b"".join((content, _BYTES[type_], bytes(padding)) if padding else (content, _BYTES[type_]))
-        header = _HEADER.pack(23, 0x0303, len(inner) + self._tag_size)
+        header = _HEADER.pack(_DATA, 0x0303, len(inner) + self._tag_size)
         return header, self._cipher.encrypt((self._iv ^ number).to_bytes(NONCE_SIZE), inner, header)
 
 

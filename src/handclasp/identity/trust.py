@@ -73,7 +73,7 @@ class TrustStore(Policy):
     @property
     def fingerprint(self) -> bytes:
         """What tells this store from another: a session that was verified by one is not resumed under the other."""
-        return hashlib.sha256(b"\0".join([source.identity for source in self.sources])).digest()
+        return hashlib.sha256(b"\0".join(source.identity for source in self.sources)).digest()
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:

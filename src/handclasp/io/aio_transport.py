@@ -225,8 +225,7 @@ class TLSTransport(asyncio.Transport):
     def _settle(self) -> None:
         """Hand over what was received, then what follows from it."""
         stream = self._stream
-        if stream.received:
-            self._deliver()
+        self._deliver()
         if self._closing:
             return
         if stream.asked:
@@ -240,7 +239,7 @@ class TLSTransport(asyncio.Transport):
             self._eof_told = True
             if not self._told_eof():
                 self.close()
-        elif stream.connection.has_data_to_send and not self._pipe.full:
+        elif not self._pipe.full:
             self._flush()
 
     def _deliver(self) -> None:

@@ -175,7 +175,7 @@ class SocketTransport(BlockingTransport):
             while view:
                 view = view[self._send(view) :]
         finally:
-            self._unsent = bytes(view) if view else b""
+            self._unsent = bytes(view)
 
     async def send_some(self, data: bytes) -> None:
         view = memoryview(self._unsent + data)
