@@ -40,7 +40,7 @@ def credential(status: StatusServer) -> Credential:
 
 
 def settled(stapler: OCSPStapler) -> None:
-    """Wait until no search is under way."""
+    """Wait until the stapler has no search under way."""
     for thread in threading.enumerate():
         if thread.name == "handclasp-stapler":
             thread.join(10)
@@ -69,6 +69,21 @@ def test_nobody_waits_for_the_first(status: StatusServer, credential: Credential
     settled(stapler)
     assert stapler.staple() is not None
     assert len(calls) == 1
+
+
+def test_without_a_thread_to_be_had_the_next_handshake_tries_again(
+    status: StatusServer, credential: Credential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    stapler = OCSPStapler(credential, issuer=status.ca.certificate)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        assert stapler.staple() is None
+    assert stapler.staple() is None
+    settled(stapler)
+    assert stapler.staple() is not None
 
 
 def test_the_old_one_counts_until_its_end(
@@ -137,7 +152,9 @@ def test_what_a_stapler_needs(status: StatusServer, credential: Credential) -> N
         OCSPStapler(without, issuer=status.ca.certificate)
     assert OCSPStapler(without, issuer=status.ca.certificate, url=status.ocsp_url).refresh()
     below = status.ca.intermediate("an intermediate")
-    assert OCSPStapler(below.issue(NAME, ocsp_url=status.ocsp_url)).staple() is None
+    stapler = OCSPStapler(below.issue(NAME, ocsp_url=status.ocsp_url))
+    assert stapler.staple() is None
+    settled(stapler)
 
 
 @pytest.mark.parametrize("version", [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2], ids=str)

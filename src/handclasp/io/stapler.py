@@ -72,8 +72,15 @@ class OCSPStapler:
             held, pause = self._held, self._not_before
         due = held is None or now >= held.refresh_at
         if due and (pause is None or now >= pause) and self._searching.acquire(blocking=False):
-            threading.Thread(target=self._search, name="handclasp-stapler", daemon=True).start()
+            self._search_aside()
         return held.response if held is not None and now < held.until else None
+
+    def _search_aside(self) -> None:
+        """One search in a thread of its own, with the lock for it held."""
+        try:
+            threading.Thread(target=self._search, name="handclasp-stapler", daemon=True).start()
+        except RuntimeError:  # no thread to be had: the next handshake tries again
+            self._searching.release()
 
     def refresh(self) -> bool:
         """Fetch the response now, before the first client wants it. Whether there is one that counts."""

@@ -64,7 +64,7 @@ class StatusServer:
         self.asked: list[str] = []
         """What was asked, in order: `ocsp` or `crl`."""
         self._closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -81,7 +81,7 @@ class StatusServer:
         return f"{self.url}/ca.crl"
 
     def close(self) -> None:
-        """Stop answering. Nobody listens at its URLs any more."""
+        """Stop answering. Nobody listens at its URLs any more, and whoever was being answered has been."""
         self._closing.set()
         self._server.shutdown()
         self._server.server_close()
@@ -179,6 +179,11 @@ def _send(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
     handler.wfile.write(body)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    """Its end waits for the answers under way; none takes longer than the handler's timeout."""
 
 
 def _handler(status: StatusServer) -> type[BaseHTTPRequestHandler]:
