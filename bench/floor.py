@@ -1,4 +1,4 @@
-"""The floor: what the primitives of one handshake cost by themselves, called straight in the `cryptography` package."""
+"""The floor: what primitives cost by themselves, called straight in the `cryptography` package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from .identity import NAME, Identity
-from .peers.base import Group
+from .peers.base import Case, Group
 
 KEYS = 8
 """AEAD keys of one handshake in both roles: handshake and application, two directions, two ends."""
@@ -26,8 +26,14 @@ FLIGHTS = (900, 52)
 DERIVED = 2 * 18
 """Outputs of HKDF-Expand: secrets, keys, nonces and Finished keys, in both roles."""
 
+DERIVED_TO_RESUME = 2 * 4
+"""For the binder, its secret and its key; for the next time, the resumption secret and the ticket's own."""
 
-def floor(identity: Identity, group: Group) -> Callable[[], object]:
+TICKET = 130
+"""Bytes of a session that the server seals and opens."""
+
+
+def floor(identity: Identity, case: Case) -> Callable[[], object]:
     """One call does what one handshake cannot do without."""
     roots = [pyca.load_pem_x509_certificate(identity.root.read_bytes())]
     leaf = pyca.load_pem_x509_certificate(identity.chain.read_bytes()).public_bytes(Encoding.DER)
@@ -54,21 +60,34 @@ def floor(identity: Identity, group: Group) -> Callable[[], object]:
         builder.build_server_verifier(pyca.DNSName(NAME)).verify(certificate, [])
         public.verify(signature, signed, hashed)
 
-    def protect() -> None:
-        for _ in range(DERIVED):
+    def derive(count: int) -> None:
+        for _ in range(count):
             HKDFExpand(_SHA256, 32, b"\0\x20\x12tls13 c hs traffic").derive(bytes(32))
+
+    def protect() -> None:
+        derive(DERIVED)
         ciphers = [AESGCM(bytes(16)) for _ in range(KEYS)]
         for cipher, size in zip(ciphers, FLIGHTS, strict=False):
             cipher.decrypt(bytes(12), cipher.encrypt(bytes(12), bytes(size), b"header"), b"header")
 
     def once() -> None:
         agree()
-        if group is Group.X25519_MLKEM768:
+        if case.group is Group.X25519_MLKEM768:
             encapsulate()
-        authenticate()
+        if case.resumed:
+            derive(DERIVED_TO_RESUME)
+            protect_record(TICKET)()
+        else:
+            authenticate()
         protect()
 
     return once
+
+
+def protect_record(size: int) -> Callable[[], object]:
+    """One call seals and opens one record with so many bytes of data, and their type, inside."""
+    cipher, inner = AESGCM(bytes(16)), bytes(size + 1)
+    return lambda: cipher.decrypt(bytes(12), cipher.encrypt(bytes(12), inner, b"header"), b"header")
 
 
 _SHA256 = hashes.SHA256()
