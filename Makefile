@@ -70,9 +70,10 @@ bogo: $(VENV)/.test
 	cd tests && ../$(BIN)/python -m conformance.bogo.measure
 	$(MAKE) docs
 
-# How fast, beside the other TLS libraries there are for Python; ten minutes or more, or one minute.
+# How fast, beside the other TLS libraries there are for Python; ten minutes or more, or one minute. PAGE gets the tables.
+PAGE ?= docs/performance.md
 bench: $(VENV)/.bench
-	$(BIN)/python -m bench --json bench.json --plot docs/performance.svg --page docs/performance.md
+	$(BIN)/python -m bench --json bench.json --plot $(PAGE:.md=.svg) --page $(PAGE)
 
 bench-quick: $(VENV)/.bench
 	$(BIN)/python -m bench --quick
