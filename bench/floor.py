@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import cryptography.x509 as pyca
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.verification import PolicyBuilder, Store
 
@@ -23,11 +24,23 @@ KEYS = 8
 FLIGHTS = (900, 52)
 """Bytes of the protected flights: the server's, then the client's Finished."""
 
-DERIVED = 2 * 18
-"""Outputs of HKDF-Expand: secrets, keys, nonces and Finished keys, in both roles."""
 
-DERIVED_TO_RESUME = 2 * 4
-"""For the binder, its secret and its key; for the next time, the resumption secret and the ticket's own."""
+@dataclass(frozen=True)
+class Derivations:
+    """HKDF's work in one handshake, by its HMACs (RFC 5869): what is keyed serves all outputs of one secret."""
+
+    secrets: int
+    outputs: int
+    """Secrets, keys, nonces and Finished keys."""
+    alone: int
+    """HMACs by a key that is used once: extracting, Finished, binders."""
+
+
+FULL = Derivations(secrets=2 * 6, outputs=2 * 16, alone=2 * 4)
+"""The handshake secret, the main secret, and four traffic secrets; in both roles."""
+
+RESUMED = Derivations(secrets=2 * 9, outputs=2 * 21, alone=2 * 6)
+"""Beside them the early secret, the binder's and the resumption secret."""
 
 TICKET = 130
 """Bytes of a session that the server seals and opens."""
@@ -60,12 +73,18 @@ def floor(identity: Identity, case: Case) -> Callable[[], object]:
         builder.build_server_verifier(pyca.DNSName(NAME)).verify(certificate, [])
         public.verify(signature, signed, hashed)
 
-    def derive(count: int) -> None:
-        for _ in range(count):
-            HKDFExpand(_SHA256, 32, b"\0\x20\x12tls13 c hs traffic").derive(bytes(32))
+    def derive(work: Derivations) -> None:
+        keyed = [HMAC(bytes(32), _SHA256) for _ in range(work.secrets)]
+        for _ in range(work.outputs):
+            label = keyed[0].copy()
+            label.update(b"\0\x20\x12tls13 c hs traffic\x20" + bytes(32) + b"\1")
+            label.finalize()
+        for _ in range(work.alone):
+            mac = HMAC(bytes(32), _SHA256)
+            mac.update(bytes(32))
+            mac.finalize()
 
     def protect() -> None:
-        derive(DERIVED)
         ciphers = [AESGCM(bytes(16)) for _ in range(KEYS)]
         for cipher, size in zip(ciphers, FLIGHTS, strict=False):
             cipher.decrypt(bytes(12), cipher.encrypt(bytes(12), bytes(size), b"header"), b"header")
@@ -75,10 +94,10 @@ def floor(identity: Identity, case: Case) -> Callable[[], object]:
         if case.group is Group.X25519_MLKEM768:
             encapsulate()
         if case.resumed:
-            derive(DERIVED_TO_RESUME)
             protect_record(TICKET)()
         else:
             authenticate()
+        derive(RESUMED if case.resumed else FULL)
         protect()
 
     return once
