@@ -225,10 +225,7 @@ class Connection:
                 if outbound.closed:
                     self._require_open()
                 most = outbound.most_content
-                if len(content) > most:
-                    content = memoryview(content)  # cut without a copy; a slice of all of some bytes is none either
-                for start in range(0, len(content), most):
-                    chunk = content[start : start + most]
+                for chunk in (content,) if 0 < len(content) <= most else _cut(content, most):
                     expired = outbound.data(chunk)
                     if expired:
                         self._send_anew(chunk, expired)
@@ -382,16 +379,13 @@ class Connection:
         """Feed the script what has arrived, until it needs more."""
         inbound = self._inbound
         while isinstance(want := self._want, Receive):
-            message = self._next_message(want) if inbound.handshake.begun else None
-            if message is not None:
+            if inbound.handshake.begun and (message := self._next_message(want)) is not None:
                 self._resume(message)
                 continue
             content = inbound.next()
             if content is None:
                 return
             type_, data = content
-            if type_ is _HANDSHAKE:
-                continue  # its content is in the handshake buffer
             if type_ is _DATA and self._established is not None:
                 if want.midway:
                     rules.fail(rules.RECORD_INTERLEAVED, "application data in the midst of an answer")
@@ -404,17 +398,18 @@ class Connection:
                     self._renew_keys(expired, KeyUpdateRequest.UPDATE_REQUESTED)
                 if not inbound.deframer.buffer:
                     return
-                continue
-            self._dispatch(type_, data)
-            if self._close_received:
-                return
+            elif type_ is not _HANDSHAKE:  # whose content is in the handshake buffer
+                self._dispatch(type_, data)
+                if self._close_received:
+                    return
         held = len(inbound.deframer)
         if held > self._config.limits.buffered:
             rules.fail(rules.BUFFER_FULL, f"{held} bytes")
 
     def _next_message(self, want: Receive) -> tuple[HandshakeMessage, bytes] | None:
         """The next handshake message, parsed and as it came; None until it is whole. Raises PeerFault."""
-        buffer = self._inbound.handshake
+        inbound = self._inbound
+        buffer, trace = inbound.handshake, inbound.trace
         type_ = buffer.peek()
         if type_ is None:
             return None
@@ -424,8 +419,8 @@ class Connection:
         raw = buffer.next()
         if raw is None:
             return None
-        if self._trace:
-            self._trace(MessageMoved(Direction.RECEIVED, self._inbound.epoch, ContentType.HANDSHAKE, raw))
+        if trace:
+            trace(MessageMoved(Direction.RECEIVED, inbound.epoch, _HANDSHAKE, raw))
         if self._established is not None:
             self._post_handshake += 1
             most = self._config.limits.post_handshake_messages
@@ -670,6 +665,12 @@ def _kept(data: bytes | bytearray | memoryview) -> bytes | memoryview:
     ):
         return data[:]  # the caller may release its own
     return bytes(data)
+
+
+def _cut(content: bytes | memoryview, most: int) -> list[memoryview]:
+    """Pieces of at most `most` bytes, without a copy."""
+    view = memoryview(content)
+    return [view[start : start + most] for start in range(0, len(view), most)]
 
 
 class _Turn:

@@ -239,7 +239,7 @@ class TLSTransport(asyncio.Transport):
             self._eof_told = True
             if not self._told_eof():
                 self.close()
-        elif not self._pipe.full:
+        elif stream.connection.has_data_to_send and not self._pipe.full:
             self._flush()
 
     def _deliver(self) -> None:

@@ -138,6 +138,7 @@ class Extensions(Codec[B]):
 
     def _reader(self) -> Read[B]:
         cls, least, may_be_absent = self.cls, self.least, self.may_be_absent
+        heading = binary.Struct(">HH").unpack_from
         readers = {type_.value: (type_, name, part.decoded, part.read) for type_, (name, part) in self.by_type.items()}
 
         def read(data: bytes, at: int, end: int) -> tuple[B, int]:
@@ -153,7 +154,7 @@ class Extensions(Codec[B]):
                 # in one piece: with a function for the header and one for the body, a ClientHello takes a tenth longer
                 if at + 4 > end:
                     raise PeerFault(SHORT)
-                number, length = binary.unpack_from(">HH", data, at)
+                number, length = heading(data, at)
                 at += 4
                 after = at + length
                 if after > end:
