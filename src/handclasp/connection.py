@@ -46,7 +46,7 @@ from .handshake.bindings import channel_binding, export
 from .handshake.client import client
 from .handshake.notices import KeysExpired
 from .handshake.proofs import Established
-from .handshake.questions import Question
+from .handshake.questions import Question, refuses
 from .handshake.script import Peer, Receive, Script, Want
 from .handshake.server import server
 from .handshake.wishes import RequestCertificate, SendTickets, Wish
@@ -160,21 +160,16 @@ class Connection:
             raise failure
 
     def receive_eof(self) -> None:
-        """The transport ended. Raises TruncatedError unless the peer said close_notify before."""
+        """The transport ended. Raises TruncatedError unless the peer said close_notify before.
+
+        Where a question is open and bytes wait behind it, `answer` does so, when they are read and there was none.
+        """
         with _Turn(self):
             self._require_alive()
-            if self._close_received:
-                return
-            self._close_received = True
-            self._events.append(Closed(clean=False))
-            when = "after" if self._established else "during"
-            error = TruncatedError(
-                f"the peer ended the connection {when} the handshake without close_notify"
-                + (": data may be missing" if self._established else ""),
-                remedy="do not use what came as if it were whole; look at the peer's log",
-            )
-            self._poison(error)
-            raise error
+            deframer = self._inbound.deframer
+            deframer.ended = True
+            if isinstance(self._want, Receive) or not len(deframer):
+                self._guard(self._end)
 
     def events(self) -> list[Event]:
         """What happened since the last call, in order."""
@@ -224,6 +219,7 @@ class Connection:
                 outbound = self._outbound
                 if outbound.closed:
                     self._require_open()
+                self._post_handshake = 0  # who only listens may answer each KeyUpdate that goes with the data
                 most = outbound.most_content
                 for chunk in (content,) if 0 < len(content) <= most else _cut(content, most):
                     expired = outbound.data(chunk)
@@ -244,7 +240,10 @@ class Connection:
             raise failure
 
     def close(self) -> None:
-        """Say close_notify: we send no more. The peer may go on until it says so too (RFC 8446 §6.1)."""
+        """Say close_notify: we send no more. The peer may go on until it says so too (RFC 8446 §6.1).
+
+        A handshake that is not finished ends here.
+        """
         with _Turn(self):
             if not self._outbound.closed and self._error is None:
                 self._guard(self._take_leave)
@@ -270,6 +269,7 @@ class Connection:
                 raise ConfigError("TLS 1.2 cannot change keys within a connection")
             requests = KeyUpdateRequest
             wanted = requests.UPDATE_REQUESTED if request_peer else requests.UPDATE_NOT_REQUESTED
+            self._post_handshake = 0
             self._guard(update_write_keys, self._peer, wanted)
 
     def send_tickets(self, count: int = 1) -> None:
@@ -295,11 +295,11 @@ class Connection:
         with _Turn(self):
             self._require_writable()
             config = self._established.later if self._established is not None else None
-            if config is None or not isinstance(self._config, ServerConfig):
+            if not isinstance(config, ServerConfig):
                 raise ConfigError(
                     "this client cannot be asked for a certificate after the handshake", code="not-offered"
                 )
-            asked = auth or self._config.client_auth
+            asked = auth or config.client_auth
             if asked is None:
                 raise ConfigError("nothing says how to check the client: give request_certificate a ClientAuth")
             self._wish(RequestCertificate(asked))
@@ -368,7 +368,7 @@ class Connection:
         """`tls-exporter` (RFC 9266) or `tls-server-end-point` (RFC 5929 §4). Raises ConfigError for others."""
         return channel_binding(self._require_established(), kind)
 
-    def __reduce__(self) -> NoReturn:
+    def __reduce__(self, *_: object) -> NoReturn:
         raise TypeError("a connection cannot be copied or pickled: two copies would use the same nonces")
 
     __copy__ = __deepcopy__ = __reduce__
@@ -539,10 +539,26 @@ class Connection:
         self._events.append(HandshakeComplete(self.info))
 
     def _answered(self, value: object) -> None:
-        if isinstance(value, BaseException) and not isinstance(value, TLSError):
+        if isinstance(value, BaseException) and not refuses(value):
             raise CallbackError(f"an answer failed: {type(value).__name__}") from value
         self._resume(value)
-        self._pump()
+        if not self._close_received:
+            self._pump()
+        if self._inbound.deframer.ended and isinstance(self._want, Receive):
+            self._end()
+
+    def _end(self) -> None:
+        """No more bytes come. Raises TruncatedError where the peer did not say so."""
+        if self._close_received:
+            return
+        self._close_received = True
+        self._events.append(Closed(clean=False))
+        when = "after" if self._established else "during"
+        raise TruncatedError(
+            f"the peer ended the connection {when} the handshake without close_notify"
+            + (": data may be missing" if self._established else ""),
+            remedy="do not use what came as if it were whole; look at the peer's log",
+        )
 
     def _send_anew(self, chunk: bytes | memoryview, expired: str) -> None:
         """Data that the present key should not protect any more: under the next one, if there can be one."""
@@ -569,6 +585,8 @@ class Connection:
         if self._established is None:
             self._outbound.alert(AlertLevel.WARNING, Alert.USER_CANCELED)
         self._outbound.alert(AlertLevel.WARNING, Alert.CLOSE_NOTIFY)
+        if self._established is None:
+            self._poison(ConnectionClosed("the connection was closed on this side, in the midst of the handshake"))
 
     # --- failing ---
 
@@ -664,7 +682,7 @@ def _kept(data: bytes | bytearray | memoryview) -> bytes | memoryview:
         and (data.format, data.ndim) == ("B", 1)
     ):
         return data[:]  # the caller may release its own
-    return bytes(data)
+    return bytes(memoryview(data))
 
 
 def _cut(content: bytes | memoryview, most: int) -> list[memoryview]:

@@ -87,7 +87,10 @@ MAX_REMEMBERED: Final = 4096
 certificates of the web."""
 
 MOST_REMEMBERED: Final = 128
-"""Certificates that are kept so, whoever showed them, and as many messages that hold some: a mebibyte at most."""
+"""Certificates that are kept so, whoever showed them, and as many messages of each kind."""
+
+MOST_REMEMBERED_PARTS: Final = 16
+"""Certificates and extensions in a message that is kept so: read, each of them takes many times its length."""
 
 MAX_REMEMBERED_BODY: Final = 96
 """Longest body of an extension that is kept to be met again, in bytes: lists of schemes and groups, names of hosts."""

@@ -32,7 +32,7 @@ _DATA = ContentType.APPLICATION_DATA << 8 | 3
 class Deframer:
     """Received bytes, given out one whole record at a time."""
 
-    __slots__ = ("_behind", "_lacking", "_start", "buffer", "started")
+    __slots__ = ("_behind", "_lacking", "_start", "buffer", "ended", "started")
 
     def __init__(self) -> None:
         self.buffer: bytes | bytearray | memoryview = b""
@@ -44,6 +44,8 @@ class Deframer:
         """What comes behind `buffer`, which ends with a record: some bytes, and where to go on in them."""
         self.started = False
         """Whether a record was seen: from then on the peer does speak TLS."""
+        self.ended = False
+        """Whether the transport has no more bytes."""
 
     def feed(self, data: bytes | memoryview) -> None:
         """Whole records are cut from the bytes as they are: only one that comes in two pieces is put together.

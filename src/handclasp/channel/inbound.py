@@ -78,9 +78,12 @@ class Inbound:
         self.epoch = epoch
 
     def limit(self, most_inner: int) -> None:
-        """Record sizes are agreed: this counts at once, and for the keys to come (RFC 8449 §4)."""
+        """Record sizes are agreed: this counts at once, and for the keys to come (RFC 8449 §4).
+
+        Early data is on its way before its sender can know.
+        """
         self.most_inner = most_inner
-        if self._opener is not None:
+        if self._opener is not None and self.epoch is not Epoch.EARLY:
             self._opener.most_inner = most_inner
 
     def require_boundary(self) -> None:

@@ -54,7 +54,7 @@ async def after_server(peer: Peer, established: Established) -> NoReturn:
     wanted: deque[ClientAuth] = deque()
     request: Request | None = None
     while True:
-        if wanted and request is None:
+        if wanted and request is None and not peer.closed:
             request = request_certificate(peer, established.later, wanted.popleft())
         message: KeyUpdate | Certificate | Wish
         if request is None:

@@ -12,10 +12,13 @@ def export(established: Established, label: str | bytes, context: bytes | None, 
     most = 255 * established.suite.hash.size
     if not 1 <= length <= most:
         raise ConfigError(f"an exporter gives 1 to {most} bytes, not {length}")
-    label = label.encode("ascii") if isinstance(label, str) else label
-    if len(label) > 249:
+    try:
+        name = label.encode("ascii") if isinstance(label, str) else bytes(memoryview(label))
+    except UnicodeEncodeError:
+        raise ConfigError("an exporter label is ASCII text") from None
+    if len(name) > 249:
         raise ConfigError("an exporter label is at most 249 bytes long")
-    return established.exporter.export(label, context, length)
+    return established.exporter.export(name, context, length)
 
 
 def channel_binding(established: Established, kind: str) -> bytes:

@@ -253,9 +253,8 @@ def limit_records(
     if limit is not None and config.record_size_limit is not None:
         require(limit >= 64, rules.RECORD_SIZE_LIMIT_SMALL, limit)
         require(limit <= MAX_PLAINTEXT + 1, rules.RECORD_SIZE_LIMIT_LARGE, limit)
-        peer.limit_records(
-            sent=min(limit - hidden_type, MAX_PLAINTEXT), received=config.record_size_limit + 1 - hidden_type
-        )
+        ours = min(config.record_size_limit, MAX_PLAINTEXT + hidden_type)
+        peer.limit_records(sent=min(limit - hidden_type, MAX_PLAINTEXT), received=ours + 1 - hidden_type)
     if fragment is not None:
         require(fragment == config.max_fragment_length, rules.MAX_FRAGMENT_LENGTH_ECHO, fragment)
         peer.limit_records(sent=fragment.octets, received=fragment.octets + 1)

@@ -10,6 +10,7 @@ from ..errors import CallbackError
 from ..identity.compression import CertificateCompressor
 from ..rules import PeerFault, require
 from ..trace import Subject
+from ..wire.extensions import U24
 from ..wire.messages import HEADER_SIZE, Certificate, CompressedCertificate
 from ..wire.names import CertificateCompression
 from .script import Peer
@@ -25,9 +26,11 @@ def send_certificate(
         return
     body = message.encode()[HEADER_SIZE:]
     try:
-        compressed = short.compress(body)
+        compressed: object = short.compress(body)
     except Exception as error:
         raise CallbackError(f"the certificate was not compressed: {type(error).__name__}") from error
+    if not isinstance(compressed, bytes) or not 0 < len(compressed) <= U24:
+        raise CallbackError(f"the compressor returned {type(compressed).__name__}, not a certificate in short")
     peer.note(Subject.COMPRESSION, short.algorithm, f"{len(body)} bytes became {len(compressed)} bytes")
     peer.send(CompressedCertificate(short.algorithm, len(body), compressed))
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from ..config import ServerConfig
-from ..errors import CallbackError, TLSError
+from ..errors import (
+    AlertReceived,
+    CallbackError,
+    ConcurrentUseError,
+    ConnectionClosed,
+    HandshakeTimeout,
+    NotEstablished,
+    TLSError,
+    TruncatedError,
+)
 from ..identity.credentials import Credential, CredentialChooser, CredentialRequest, CredentialSource, Signer
 from ..identity.revocation.policy import Checked, Revocation
 from ..identity.revocation.staples import StapleSource
@@ -44,10 +53,26 @@ class Question(Generic[T]):
         """Ask; any failure of whoever was asked refuses the connection. Raises TLSError."""
         try:
             return self.answer()
-        except TLSError:
-            raise
         except Exception as error:
+            if refuses(error):
+                raise
             raise CallbackError(f"{type(self).__name__} failed: {type(error).__name__}") from error
+
+
+_OF_A_CONNECTION = (
+    AlertReceived,
+    ConcurrentUseError,
+    ConnectionClosed,
+    HandshakeTimeout,
+    NotEstablished,
+    TruncatedError,
+)
+"""What a connection says of itself."""
+
+
+def refuses(error: BaseException) -> bool:
+    """Whether an error is a verdict on our peer, and not what somebody who was asked met on a connection of its own."""
+    return isinstance(error, TLSError) and not isinstance(error, _OF_A_CONNECTION)
 
 
 def blocks(asked: object) -> bool:

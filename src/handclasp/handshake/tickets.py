@@ -44,7 +44,7 @@ async def send_tickets(peer: Peer, issuer: TicketIssuer, number: int) -> None:
         age_add = int.from_bytes(config.entropy.random(4))
         most = most_early_data(config)
         ticket = await _seal(peer, config, resumable.session(nonce, now, expires, age_add, most))
-        if not ticket:
+        if not ticket or peer.closed:
             return
         extensions = NewSessionTicketExtensions(early_data=most or None, unknown=_reserved(config))
         peer.send(NewSessionTicket(lifetime, age_add, nonce, ticket, extensions))

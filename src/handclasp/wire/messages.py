@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from ..limits import MAX_FINISHED, MAX_REMEMBERED, MAX_SMALL_MESSAGE, MOST_REMEMBERED
+from ..limits import MAX_FINISHED, MAX_REMEMBERED, MAX_SMALL_MESSAGE, MOST_REMEMBERED, MOST_REMEMBERED_PARTS
 from .blocks import extensions
 from .codec import Struct, code, decode, opaque, remainder, struct, uint, vector
 from .extensions import (
@@ -36,8 +35,8 @@ class HandshakeMessage:
     __slots__ = ()
 
     type: ClassVar[HandshakeType]
-    parse_lately: ClassVar[Callable[[bytes], Any] | None]
-    """The same as `parse`, for messages that a server sends again and again; None for those that are always new."""
+    lately: ClassVar[dict[bytes, Any] | None]
+    """Bodies that came lately and what they say, of messages that a server sends again and again; None for others."""
     most: ClassVar[int | None]
     """Longest body in bytes that this kind of message can need; None where the connection's limit decides."""
     codec: ClassVar[Struct[Any]]
@@ -50,11 +49,27 @@ class HandshakeMessage:
     @classmethod
     def parse(cls, body: bytes) -> Self:
         """The message in `body` (without the header). Raises PeerFault."""
-        if cls.parse_lately is not None and len(body) <= MAX_REMEMBERED:
-            lately: Self = cls.parse_lately(body)
-            return lately
+        lately = cls.lately
+        if lately is None:
+            return cls._decoded(body)
+        message: Self | None = lately.get(body)
+        if message is None:
+            message = cls._decoded(body)
+            if len(body) <= MAX_REMEMBERED and message.parts <= MOST_REMEMBERED_PARTS:
+                if len(lately) >= MOST_REMEMBERED:
+                    lately.clear()
+                lately[body] = message
+        return message
+
+    @classmethod
+    def _decoded(cls, body: bytes) -> Self:
         message: Self = decode(cls.codec, body)
         return message
+
+    @property
+    def parts(self) -> int:
+        """How many values the message consists of, where that is the peer's to say: each takes far more than a byte."""
+        return 0
 
     def encode(self) -> bytes:
         """The message with its header. Raises ValueError for a field that does not fit."""
@@ -71,7 +86,7 @@ def message(type_: HandshakeType, most: int | None = None, *, fresh: bool = True
 
     def declare(cls: type[M]) -> type[M]:
         cls.type, cls.most, cls.codec = type_, most, struct(cls)
-        cls.parse_lately = None if fresh else lru_cache(MOST_REMEMBERED)(partial(decode, cls.codec))
+        cls.lately = None if fresh else {}
         return cls
 
     return declare
@@ -131,6 +146,10 @@ class EncryptedExtensions(HandshakeMessage):
 
     extensions: Annotated[EncryptedExtensionsBlock, extensions(EncryptedExtensionsBlock)]
 
+    @property
+    def parts(self) -> int:
+        return len(self.extensions.order)
+
 
 @message(HandshakeType.CERTIFICATE_REQUEST)
 @dataclass(frozen=True, slots=True)
@@ -156,6 +175,10 @@ class Certificate(HandshakeMessage):
 
     certificate_request_context: Annotated[bytes, opaque(0, 255)]
     certificate_list: Annotated[tuple[CertificateEntry, ...], vector(struct(CertificateEntry), 0, U24)]
+
+    @property
+    def parts(self) -> int:
+        return len(self.certificate_list) + sum(len(entry.extensions.order) for entry in self.certificate_list)
 
 
 @message(HandshakeType.COMPRESSED_CERTIFICATE)
