@@ -308,7 +308,8 @@ class ServerConfig(Config):
     unknown_names: UnknownNames | str = UnknownNames.DEFAULT
     """What to do with a client that asks for a name no credential has: "default" or "refuse"."""
     choose: Callable[[ClientHello], ServerConfig | Awaitable[ServerConfig]] | None = None
-    """Pick the configuration for a client by its ClientHello: virtual hosts, certificates that change. May be async."""
+    """Pick the configuration for a client by its ClientHello: virtual hosts, certificates that change. May be async.
+    All of it counts from there on, but for `limits` and `trace`, which stay as they are here."""
 
     def __post_init__(self) -> None:
         super(ServerConfig, self).__post_init__()

@@ -21,7 +21,6 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 from . import rules
 from .alerts import Alert, AlertLevel
 from .channel.inbound import Inbound
-from .channel.lifetime import key_life
 from .channel.outbound import Outbound
 from .config import ClientAuth, ClientConfig, Config, ServerConfig
 from .crypto.entropy import FORKS
@@ -109,11 +108,10 @@ class Connection:
     ) -> None:
         trace = guarded("trace", config.trace)
         self._config = config
-        lives = [key_life(config.clock, config.key_lifetime, config.key_bytes) for _ in range(2)]
-        self._inbound = Inbound(config.limits, trace, lives[0])
-        padding = guarded("padding", config.padding)
-        self._outbound = Outbound(config.limits, padding, trace, first_record_version, lives[1], config.most_content)
-        self._peer = self.peer_class(self._inbound, self._outbound, guarded("keylog", config.keylog), trace)
+        self._inbound = Inbound(config.limits, trace)
+        self._outbound = Outbound(config.limits, trace, first_record_version)
+        self._peer = self.peer_class(self._inbound, self._outbound, trace)
+        self._peer.adopt(config)
         self._after = after
         self._script: Script[Any] = start(self._peer)
         self._want: Want | None = None

@@ -10,6 +10,7 @@ import pytest
 from handclasp import (
     ZLIB,
     Alert,
+    CallbackError,
     CertificateCompression,
     CertificateError,
     ClientAuth,
@@ -129,6 +130,17 @@ def test_a_bomb_makes_no_more_than_was_declared() -> None:
     bomb = ZLIB.compress(bytes(10_000_000))
     with pytest.raises(ValueError, match="no end"):
         ZLIB.decompress(bomb, 1000)
+
+
+@pytest.mark.parametrize("junk", [b"", None, "short"])
+def test_a_compressor_that_returns_junk_is_named(junk: object, trust: TrustStore, credential: Credential) -> None:
+    class Junk(Foreign):
+        def compress(self, data: bytes) -> Any:
+            return junk
+
+    client = ClientConfig(trust=trust, certificate_compression=[ZLIB])
+    with pytest.raises(CallbackError, match="compressor returned"):
+        meet(client, ServerConfig(credentials=[credential], certificate_compression=[Junk(ZLIB.algorithm)]))
 
 
 def test_compressors_are_checked() -> None:

@@ -229,6 +229,26 @@ def test_what_cannot_be_asked_is_refused(
         pair.client.request_certificate(auth)
 
 
+@pytest.mark.attack(47, "verification that is not enforced")
+def test_a_chosen_configuration_says_whom_to_believe(
+    authority: CertificateAuthority, trust: TrustStore, credential: Credential, mine: Credential
+) -> None:
+    other = CertificateAuthority("partners")
+    host = ServerConfig(credentials=[credential], client_auth=ClientAuth(verify=trust, required=False))
+    for theirs, believed in ((mine, True), (other.issue("client.test", usage="client"), False)):
+        shown = iter([None, theirs])
+        client = {"credentials": lambda request: next(shown)}  # noqa: B023
+        base = {"choose": lambda hello: host, "client_auth": ClientAuth(verify=other.trust, required=False)}
+        pair = met(trust, credential, client, base)
+        pair.server.request_certificate()
+        if believed:
+            pair.shuttle()
+            assert answers(pair) == [[mine.leaf.der]]
+        else:
+            with pytest.raises(CertificateError):
+                pair.shuttle()
+
+
 def test_who_is_asked_twice_answers_twice(
     trust: TrustStore, credential: Credential, mine: Credential, auth: ClientAuth
 ) -> None:

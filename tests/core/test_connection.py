@@ -31,6 +31,7 @@ from handclasp import (
     Data,
     HandshakeComplete,
     HandshakeError,
+    HandshakeTimeout,
     InternalError,
     Limits,
     NamedGroup,
@@ -51,6 +52,7 @@ from handclasp import (
 )
 from handclasp.codes import GREASE
 from handclasp.crypto.signatures import KeyKind, PublicKey
+from handclasp.errors import from_alert
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.pair import Pair, handshake
 from handclasp.limits import RECORD_HEADER
@@ -472,6 +474,25 @@ def test_a_server_may_choose_its_configuration_by_the_hello(
     assert pair.client.info.group is NamedGroup.SECP256R1
 
 
+def test_a_chosen_configuration_counts_in_all(client_config: ClientConfig, credential: Credential) -> None:
+    lines: list[str] = []
+    chosen = ServerConfig(
+        credentials=[credential], keylog=lines.append, padding=lambda length: 1000, most_content=2000, key_bytes=16_384
+    )
+    server = ServerConnection(ServerConfig(credentials=[credential], choose=lambda hello: chosen))
+    pair = handshake(ClientConnection(client_config, "localhost"), server)
+    assert lines
+    server.send(b"x")
+    assert len(server.data_to_send()) == RECORD_HEADER + 1 + 1000 + 1 + 16
+    server.send(bytes(60_000))
+    records, count = server.data_to_send(), 0
+    while records:
+        records, count = records[RECORD_HEADER + int.from_bytes(records[3:RECORD_HEADER]) :], count + 1
+    assert count > 30
+    assert server.info.keys_renewed == 3
+    assert pair.client.info.alpn is None
+
+
 @pytest.mark.parametrize("size", [64, 512, 16_385])
 def test_record_size_limit(size: int, trust: TrustStore, credential: Credential) -> None:
     records: list[TraceEvent] = []
@@ -486,6 +507,18 @@ def test_record_size_limit(size: int, trust: TrustStore, credential: Credential)
     inner = [(r.direction, len(r.record) - 5 - 16) for r in records if isinstance(r, RecordMoved) and r.record[0] == 23]
     assert max(length for direction, length in inner if direction is Direction.SENT) == 100
     assert max(length for direction, length in inner if direction is Direction.RECEIVED) == size
+
+
+def test_a_record_of_tls_1_2_is_never_longer_than_that(trust: TrustStore, credential: Credential) -> None:
+    """RFC 5246 §6.2.1: what TLS 1.3 hides in a record, TLS 1.2 does not have."""
+    client = ClientConnection(ClientConfig(trust=trust, record_size_limit=16_385), "localhost")
+    server = ServerConnection(ServerConfig(credentials=[credential], versions=[TLSVersion.TLS_1_2]))
+    handshake(client, server)
+    server._outbound.most_content = 16_385
+    server.send(bytes(16_385))
+    with pytest.raises(HandshakeError) as caught:
+        client.receive_data(server.data_to_send())
+    assert caught.value.alert is Alert.RECORD_OVERFLOW
 
 
 def test_max_fragment_length(trust: TrustStore, server_config: ServerConfig) -> None:
@@ -777,6 +810,45 @@ def test_callbacks_that_raise_refuse_the_connection(
         assert isinstance(error, CallbackError)
         assert isinstance(error.__cause__, ZeroDivisionError)
         assert error.alert is Alert.INTERNAL_ERROR
+
+
+OF_ANOTHER_CONNECTION: list[TLSError] = [
+    ConnectionClosed("the connection was closed on this side"),
+    NotEstablished("the handshake is not finished"),
+    TruncatedError("the peer ended the connection"),
+    HandshakeTimeout("the handshake did not finish"),
+    ConcurrentUseError("this connection is in use"),
+    from_alert(Alert.UNKNOWN_CA),
+]
+"""What somebody who is asked may meet on a connection of its own."""
+
+
+@pytest.mark.attack(47, "verification that is not enforced")
+@pytest.mark.parametrize("met", OF_ANOTHER_CONNECTION, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("later", [False, True])
+def test_what_a_callback_met_elsewhere_is_not_said_of_this_connection(
+    met: TLSError, later: bool, server_config: ServerConfig
+) -> None:
+    class Verifier:
+        blocking = later
+
+        def verify(self, presented: PresentedChain) -> VerifiedPeer:
+            raise met
+
+    client = ClientConnection(ClientConfig(trust=Verifier()), "localhost")
+    pair = Pair(client, ServerConnection(server_config))
+
+    def verify() -> None:
+        pair.shuttle()
+        client.answer(_asked(pair).question, met)
+
+    with pytest.raises(CallbackError) as caught:
+        verify()
+    assert caught.value.__cause__ is met
+    assert (client.error, client.established, client.waiting_for) == (caught.value, False, ())
+    with pytest.raises(AlertReceived) as told:
+        pair.shuttle()
+    assert told.value.alert is Alert.INTERNAL_ERROR
 
 
 @pytest.mark.parametrize("junk", [None, True, "yes", 1])

@@ -87,7 +87,6 @@ def test_our_keys_are_renewed_and_nothing_is_lost(policy: str, side: str, machin
     assert why in expired[0].why
 
 
-@pytest.mark.attack(51, "keys used too long")
 @SIDES
 @pytest.mark.parametrize("policy", ["time", "bytes"])
 def test_the_peer_is_asked_for_new_keys(policy: str, side: str, machines: Machines) -> None:
@@ -112,6 +111,28 @@ def test_the_peer_is_asked_once(machines: Machines) -> None:
     pair.shuttle()
     assert client.info.keys_renewed == 1
     assert len([event for event in pair.client_events if isinstance(event, KeysExpired)]) == 1
+
+
+@SIDES
+@pytest.mark.parametrize("policy", ["time", "bytes"])
+def test_a_stream_that_goes_one_way_goes_on(policy: str, side: str, machines: Machines) -> None:
+    """Who only listens answers each KeyUpdate (RFC 8446 §4.6.3): that is no flood."""
+    pair, policed, other = met(machines, side, **POLICIES[policy][0])
+    for _ in range(40):
+        wear_out(machines, policy, policed, pair)
+    assert (policed.error, other.error) == (None, None)
+    assert policed.info.keys_renewed >= 39
+    assert len(pair.server_data() if side == "client" else pair.client_data()) >= 40 * FULL
+
+
+def test_who_asks_for_new_keys_gets_as_many_answers(machines: Machines) -> None:
+    pair, policed, _ = met(machines, "client")
+    for _ in range(40):
+        policed.update_keys(request_peer=True)
+        pair.shuttle()
+        pair.server.send(b"and on")
+        pair.shuttle()
+    assert pair.server.info.keys_renewed == 40
 
 
 @pytest.mark.attack(51, "keys used too long")

@@ -397,7 +397,7 @@ class Machine:
     def play(self, path: Sequence[str]) -> State:
         """The state after a path of stand-ins, from a fresh start."""
         limits = Limits()
-        peer = Noting(Inbound(limits, None), Outbound(limits, None, None, 0x0301), None, None)
+        peer = Noting(Inbound(limits, None), Outbound(limits, None, 0x0301), None)
         peer.said = []
         script: Script[Any] = self.start(peer)
         established = False

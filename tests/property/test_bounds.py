@@ -283,6 +283,21 @@ def test_certificates_that_are_remembered() -> None:
         assert (_parse_received(0, first) is met) is (certificates == 127)
 
 
+@pytest.mark.limit("MOST_REMEMBERED_PARTS")
+def test_messages_of_many_parts_are_not_remembered() -> None:
+    """Read, an empty extension takes a hundred times its four bytes."""
+    for count in (16, 17):
+        block = b"".join((0x1000 + number).to_bytes(2) + b"\0\0" for number in range(count))
+        body = len(block).to_bytes(2) + block
+        parse = messages.EncryptedExtensions.parse
+        assert (parse(body) is parse(body)) is (count == 16)
+        entry = b"\0\0\1\x30"
+        listed = entry + (len(block) - 4).to_bytes(2) + block[4:]
+        body = b"\0" + len(listed).to_bytes(3) + listed
+        certificates = messages.Certificate.parse
+        assert (certificates(body) is certificates(body)) is (count == 16)
+
+
 @pytest.mark.limit("MAX_REMEMBERED_BODY", "MOST_REMEMBERED_BODIES")
 def test_extensions_that_are_remembered() -> None:
     """A body that is read again is the same value, if it is short and not many others came in between."""

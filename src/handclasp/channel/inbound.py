@@ -35,7 +35,6 @@ class Inbound:
 
     __slots__ = (
         "_idle",
-        "_life",
         "_limits",
         "_opener",
         "_skippable",
@@ -44,14 +43,16 @@ class Inbound:
         "early_data_left",
         "epoch",
         "handshake",
+        "life",
         "most_inner",
         "trace",
         "wears",
     )
 
-    def __init__(self, limits: Limits, trace: Trace | None, life: KeyLife | None = None) -> None:
+    def __init__(self, limits: Limits, trace: Trace | None) -> None:
         self._limits = limits
-        self._life = life
+        self.life: KeyLife | None = None
+        """How long each key may be used; None: as long as its cipher bears."""
         self.trace = trace
         self.deframer = Deframer()
         self.handshake = HandshakeBuffer(limits)
@@ -71,10 +72,10 @@ class Inbound:
         """Read what follows with `secret`. Refuses while handshake bytes are left from the keys before."""
         self.require_boundary()
         self._opener = opener_for(secret, self._limits, self.most_inner)
-        self.wears = self._life is not None
+        self.wears = self.life is not None
         self._skippable = None
-        if self._life is not None:
-            self._life.begin()
+        if self.life is not None:
+            self.life.begin()
         self.epoch = epoch
 
     def limit(self, most_inner: int) -> None:
@@ -96,8 +97,8 @@ class Inbound:
         if opener is None or not self.wears:
             return ""
         why = RECORDS_SPENT if opener.number >= opener.worn_at else ""
-        if self._life is not None and not why:
-            why = self._life.over(0)
+        if self.life is not None and not why:
+            why = self.life.over(0)
         if why:
             self.wears, opener.worn_at = False, NEVER
         return why
@@ -134,8 +135,8 @@ class Inbound:
             type_, content = opened
             if type_ is _DATA and content and not self.handshake.begun:
                 self._idle = 0
-                if self._life is not None:
-                    self._life.use(len(content))
+                if self.life is not None:
+                    self.life.use(len(content))
                 return opened
             if type_ is _HANDSHAKE and content:
                 self._idle = 0

@@ -25,31 +25,24 @@ class Outbound:
     """Collects handshake messages, cuts and seals them when keys change or bytes are asked for."""
 
     __slots__ = (
-        "_life",
         "_limits",
-        "_padding",
         "_sealer",
         "_trace",
         "closed",
         "epoch",
+        "life",
         "most_content",
+        "padding",
         "records",
         "secret",
         "unsealed",
     )
 
-    def __init__(
-        self,
-        limits: Limits,
-        padding: Padding | None,
-        trace: Trace | None,
-        first_version: int,
-        life: KeyLife | None = None,
-        most_content: int = MAX_PLAINTEXT,
-    ) -> None:
+    def __init__(self, limits: Limits, trace: Trace | None, first_version: int) -> None:
         self._limits = limits
-        self._life = life
-        self._padding = padding
+        self.life: KeyLife | None = None
+        """How long each key may be used; None: as long as its cipher bears."""
+        self.padding: Padding | None = None
         self._trace = trace
         self.unsealed = bytearray()
         """Handshake messages that wait for their neighbours."""
@@ -57,7 +50,7 @@ class Outbound:
         """Headers and fragments in turn."""
         self._sealer: Sealer = ClearSealer(first_version)
         self.epoch = Epoch.CLEAR
-        self.most_content = most_content
+        self.most_content = MAX_PLAINTEXT
         """Most content and padding that we put in one record, in bytes; the peer may lower it."""
         self.closed = False
         """True once our last alert was sent."""
@@ -83,8 +76,8 @@ class Outbound:
         self.secret = secret
         self._sealer = sealer_for(secret, self._limits)
         self.epoch = epoch
-        if self._life is not None:
-            self._life.begin()
+        if self.life is not None:
+            self.life.begin()
         if self._trace:
             self._trace(KeysChanged(Direction.SENT, epoch, secret.generation))
 
@@ -107,11 +100,11 @@ class Outbound:
         if not regardless:
             if sealer.number >= sealer.last:
                 return RECORDS_SPENT
-            if self._life is not None and (why := self._life.over(len(content))):
+            if self.life is not None and (why := self.life.over(len(content))):
                 return why
-        if self._life is not None:
-            self._life.use(len(content))
-        if self._padding is None and self._trace is None:
+        if self.life is not None:
+            self.life.use(len(content))
+        if self.padding is None and self._trace is None:
             self.records += sealer.seal(_DATA, content, 0)
         else:
             if self._trace:
@@ -144,8 +137,8 @@ class Outbound:
 
     def _seal(self, type_: ContentType, content: bytes | memoryview) -> None:
         padding = 0
-        if self._padding is not None and self.secret is not None:
-            padding = _checked(self._padding(len(content)), self.most_content - len(content))
+        if self.padding is not None and self.secret is not None:
+            padding = _checked(self.padding(len(content)), self.most_content - len(content))
         self._put(*self._sealer.seal(type_, content, padding))
 
     def _put(self, header: bytes, fragment: bytes) -> None:

@@ -15,10 +15,13 @@ from typing import Any, TypeVar, overload
 
 from ..alerts import Alert, AlertLevel
 from ..channel.inbound import ChangeCipherSpecs, Inbound
+from ..channel.lifetime import key_life
 from ..channel.outbound import Outbound
 from ..channel.protection import Keys
 from ..channel.schedule import TrafficSecret
 from ..channel.transcript import Transcript
+from ..config import Config
+from ..errors import guarded
 from ..identity.certificates import Certificate
 from ..keylog import KeyLog, key_log_line
 from ..rules import MESSAGE_UNEXPECTED, PeerFault
@@ -94,10 +97,10 @@ class Peer:
         "update_pending",
     )
 
-    def __init__(self, inbound: Inbound, outbound: Outbound, keylog: KeyLog | None, trace: Trace | None) -> None:
+    def __init__(self, inbound: Inbound, outbound: Outbound, trace: Trace | None) -> None:
         self._inbound = inbound
         self._outbound = outbound
-        self._keylog = keylog
+        self._keylog: KeyLog | None = None
         self._trace = trace
         self.transcript = Transcript()
         self.client_random = b""
@@ -113,6 +116,14 @@ class Peer:
         """True once a server that takes early data has sent its Finished: it may answer (RFC 8446 §4.4.4)."""
         self.update_pending = False
         """True while a KeyUpdate of ours waits to be sent: another would say nothing new."""
+
+    def adopt(self, config: Config) -> None:
+        """What a configuration says of records, keys and their log counts from here on."""
+        self._keylog = guarded("keylog", config.keylog)
+        self._inbound.life = key_life(config.clock, config.key_lifetime, config.key_bytes)
+        self._outbound.life = key_life(config.clock, config.key_lifetime, config.key_bytes)
+        self._outbound.padding = guarded("padding", config.padding)
+        self._outbound.most_content = config.most_content
 
     # --- heard ---
 

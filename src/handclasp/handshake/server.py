@@ -27,6 +27,7 @@ async def server(peer: Peer, config: ServerConfig) -> Established:
         peer.note(Subject.SERVER_NAME, name, "the name the client asked for")
     if config.choose is not None:
         config = await peer.ask(ChooseConfig(config.choose, hello))
+        peer.adopt(config)
     if config.source is not None:
         found = await peer.ask(FindCredentials(config.source, hello))
         if not config.psks:  # with which a client may need no certificate
