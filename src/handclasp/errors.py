@@ -230,7 +230,7 @@ def _listed(items: tuple[str, ...]) -> str:
 
 _ALERT_REMEDIES = {
     Alert.HANDSHAKE_FAILURE: "compare both sides' versions, cipher suites, groups and signature schemes",
-    Alert.PROTOCOL_VERSION: "the peer wants another TLS version: enable TLS 1.3 there",
+    Alert.PROTOCOL_VERSION: "the peer has none of our TLS versions: enable TLS 1.3 or 1.2 there, or more of them here",
     Alert.UNKNOWN_CA: "the peer does not trust the CA of our certificate: give it that CA, or send the whole chain",
     Alert.BAD_CERTIFICATE: "the peer refused our certificate: check its names, dates and chain",
     Alert.CERTIFICATE_EXPIRED: "renew our certificate, or set the peer's clock",

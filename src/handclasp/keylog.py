@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +20,36 @@ def key_log_line(label: str, client_random: bytes, secret: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeyLogFile:
-    """Appends to a file that only its owner can read (mode 0600). Opened for each line, so it may be moved away."""
+    """Appends to a file that only its owner can read (mode 0600). Opened for each line, so it may be moved away.
+
+    One that others could read is taken from them first; where that cannot be, nothing is written, and OSError raised.
+    """
 
     path: Path | str
 
     def __call__(self, line: str) -> None:
         data = f"{line}\n".encode()
         with _WRITING:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = self._opened()
             try:
                 os.write(descriptor, data)
             finally:
                 os.close(descriptor)
+
+    def check(self) -> None:
+        """Make the file, if there is none, and see that it can be written. Raises OSError."""
+        os.close(self._opened())
+
+    def _opened(self) -> int:
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISREG(mode) and mode & 0o077 and hasattr(os, "fchmod"):
+                os.fchmod(descriptor, 0o600)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
 
 _WRITING = Lock()

@@ -7,10 +7,11 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from .options import Parser, meant
-from .terminal import is_closed_pipe
+from .terminal import Terminal, Unwritable, is_closed_pipe
 
 
 class Command(NamedTuple):
@@ -22,13 +23,13 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("[tls13|rsa]", "", "one connection on this machine, told in seven steps"),
+    "demo": Command("[tls13|rsa]", "", "one connection on this machine, told step by step"),
     "connect": Command("[options] TARGET…", "example.com", "one handshake, told plainly"),
     "serve": Command("[options] [DIR]", "./site", "HTTPS for a folder, nothing to set up"),
 }
 """Each is a module of this package, imported when it is asked for."""
 
-INTERRUPTED, CLOSED_PIPE, BUG = 130, 141, 1
+INTERRUPTED, CLOSED_PIPE, BUG, UNWRITABLE = 130, 141, 1, 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and is_closed_pipe(error):
             return CLOSED_PIPE
+        if isinstance(error, Unwritable):
+            with suppress(Unwritable):
+                Terminal(sys.stderr, "never").line(f"handclasp: what we have to say cannot be written: {error}")
+            return UNWRITABLE
         return _report(error)
 
 
@@ -53,13 +58,14 @@ def _run(arguments: list[str]) -> int:
         command = importlib.import_module(f".{name}", __package__)
         command.configure(parser)
         code: int = command.run(parser.read(arguments[1:]))
-        sys.stdout.flush()
         return code
     if name == "--version":
         print(f"handclasp {_version()}")
         return 0
+    if name == "help" and arguments[1:]:
+        return _run([arguments[1], "--help"])
     if name in ("", "-h", "--help", "help"):
-        print(_overview())
+        Terminal(sys.stdout, "never").line(_overview())
         return 0
     what = "option" if name.startswith("-") else "command"
     near = meant(name, [*COMMANDS, "--help", "--version"])

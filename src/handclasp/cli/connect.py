@@ -23,6 +23,7 @@ from ..identity.revocation.policy import Revocation
 from ..identity.trust import TrustStore, Verifier
 from ..io.blocking import TLSSocket, wrap
 from ..keylog import KeyLogFile
+from ..rules import printable
 from ..trace import Direction, MessageMoved
 from ..wire.messages import CertificateRequest
 from ..wire.names import CipherSuite, ContentType, NamedGroup, SignatureScheme
@@ -33,7 +34,7 @@ from .options import Parser, codes, protocols, seconds, versions
 from .problems import USAGE, frame
 from .recording import Recording
 from .relay import relay
-from .report import Outcome, document, success
+from .report import Outcome, document, success, told_problem
 from .story import conversation
 from .terminal import Terminal, is_closed_pipe, quiet, wrapped
 from .words import octets
@@ -112,9 +113,10 @@ def _one(aim: Target, base: ClientConfig, arguments: argparse.Namespace, page: T
     if arguments.steps or arguments.bytes:
         recording = outcome.attempt.recording
         page.lines(["", *conversation(recording, page.look, every_byte=arguments.bytes)])
-    if response is not None and not arguments.json:
+    if response is not None and not arguments.json and not arguments.quiet:
         Terminal(sys.stdout, "never").lines(response.head)
-        problems.lines(["", *wrapped(f"{octets(response.received)} of body, not shown")])
+        stopped = "; there is more, which was not read" if response.more else ""
+        problems.lines(["", *wrapped(f"{octets(response.received)} of body, not shown{stopped}")])
     if outcome.problem is not None:
         problems.lines(frame(outcome.problem, problems.look))
     if arguments.json:
@@ -133,8 +135,8 @@ def _unusable(error: ConfigError, arguments: argparse.Namespace, problems: Termi
     found = diagnose(error, Attempt(target=aims, host="", name=""))
     problems.lines(frame(found, problems.look))
     if arguments.json:
-        note = {"code": found.code, "headline": found.headline, "seen": found.seen}
-        failed = {"handclasp": 1, "command": "connect", "target": aims, "ok": False, "exit": USAGE, "problem": note}
+        told = told_problem(found)
+        failed = {"handclasp": 1, "command": "connect", "target": aims, "ok": False, "exit": USAGE, "problem": told}
         Terminal(sys.stdout, "never").line(json.dumps(failed, indent=2))
     return USAGE
 
@@ -230,16 +232,23 @@ def _await_verdict(tls: TLSSocket, recording: Recording, timeout: float) -> byte
         tls.settimeout(timeout)
 
 
+_ENDS = {True: "the connection ended without close_notify", False: "the server said goodbye"}
+
+
 def _use(opened: Open, outcome: Outcome, arguments: argparse.Namespace) -> tuple[Outcome, Response | None]:
     """What the user wants of the connection; then a goodbye."""
     response = None
     try:
         if arguments.get is not None:
             response = get(opened.tls, outcome.target, arguments.get, opened.early)
+            if not response.is_http:
+                seen = f"The answer began: {printable(response.head[0], 48)}" if response.head[0] else "None came."
+                return replace(outcome, problem=problem("http.none", outcome.attempt, seen)), None
             if not response.whole:
                 wanted = "an unknown number" if response.size is None else octets(response.size)
-                seen = f"{octets(response.received)} of {wanted} came; then the connection ended without close_notify."
-                return replace(outcome, problem=problem("conn.truncated", outcome.attempt, seen)), response
+                seen = f"{octets(response.received)} of {wanted} came, and then {_ENDS[response.cut]}."
+                code = "conn.truncated" if response.cut else "http.length"
+                return replace(outcome, problem=problem(code, outcome.attempt, seen)), response
         elif arguments.talk:
             opened.tls.settimeout(None)
             relay(opened.tls, opened.early)
@@ -291,20 +300,25 @@ def _config(arguments: argparse.Namespace, problems: Terminal) -> ClientConfig:
 
 def _trust(arguments: argparse.Namespace) -> Verifier:
     """The public web's rules for the system's roots; for those in files, the rules that private CAs keep to."""
-    files = [_roots(path) for path in (*arguments.only_ca, *arguments.ca)]
+    files = [roots(path) for path in (*arguments.only_ca, *arguments.ca)]
     if not files:
         return TrustStore.system()
     ours = private(*files)
     return ours if arguments.only_ca else TrustStore.system() | ours
 
 
-def _roots(path: str) -> TrustStore:
+def roots(path: str) -> TrustStore:
     """The roots in a file, read now: one that cannot be used is the user's to mend."""
     if not os.access(path, os.R_OK):
         raise ConfigError(f"{path!r} cannot be read", code="file-missing", remedy="check the path and its permissions")
     trust = TrustStore.from_file(path)
-    if not trust.certificates:
-        raise ConfigError(f"there is no certificate in {path!r}", code="no-certificate")
+    remedy = "give PEM text, or one certificate in DER"
+    try:
+        found = trust.certificates
+    except ConfigError as error:
+        raise ConfigError(f"{path!r} has no roots: {error}", code="no-certificate", remedy=remedy) from None
+    if not found:
+        raise ConfigError(f"there is no certificate in {path!r}", code="no-certificate", remedy=remedy)
     return trust
 
 
@@ -333,12 +347,13 @@ def _keylog(arguments: argparse.Namespace, problems: Terminal) -> KeyLogFile | N
     path = arguments.keylog or (os.environ.get("SSLKEYLOGFILE") if trusted else None)
     if not path:
         return None
+    log = KeyLogFile(path)
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        log.check()
     except OSError as error:
         reason = (error.strerror or "no reason given").lower()
         raise ConfigError(
             f"the key log {path!r} cannot be written: {reason}", code="file-missing", remedy="check the path"
         ) from None
     problems.line(problems.look.warning(f"! the secrets of this connection go to {path}: whoever has it can read all"))
-    return KeyLogFile(path)
+    return log

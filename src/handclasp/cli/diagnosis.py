@@ -359,7 +359,7 @@ _LABELS = {
     "said_by": "says",
     "tried": "tried",
     "also": "also wrong",
-    "clock": "our clock",
+    "clock": "that clock",
     "others": "others said",
 }
 

@@ -26,12 +26,24 @@ class Response:
     """The connection ended without a goodbye."""
 
     @property
+    def is_http(self) -> bool:
+        """Whether it is an answer at all."""
+        return self.head[0].startswith("HTTP/")
+
+    @property
     def whole(self) -> bool:
         """False when part of the body is missing, or could be."""
         return self.received == self.size if self.size is not None and self.received < _MOST_BODY else not self.cut
 
+    @property
+    def more(self) -> bool:
+        """Whether we stopped reading before its end."""
+        return self.received >= _MOST_BODY and self.received != self.size
+
     def document(self) -> dict[str, Any]:
-        return {"status": self.head[0], "headers": self.head[1:], "received": self.received, "size": self.size}
+        return {"status": self.head[0], "headers": self.head[1:], "received": self.received, "size": self.size} | (
+            {"stopped": True} if self.more else {}
+        )
 
 
 def get(tls: TLSSocket, target: Target, path: str, early: bytes = b"") -> Response:

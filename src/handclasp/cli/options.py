@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -12,7 +13,7 @@ from ..codes import Code
 from ..errors import ConfigError
 from ..rules import printable
 from ..wire.names import TLSVersion
-from .terminal import COLOURS
+from .terminal import COLOURS, Terminal
 
 C = TypeVar("C", bound=Code)
 
@@ -40,14 +41,19 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """The arguments, all of them understood. Exits with 2 otherwise."""
-        known, unknown = self.parse_known_args(arguments)
+        known, unknown = self.parse_known_intermixed_args(arguments)
         if unknown:
-            self.error(f"unknown option {printable(unknown[0], 60)}{self._nearest(unknown[0])}")
+            what = f"unknown option {printable(unknown[0], 60)}{self._nearest(unknown[0])}"
+            self.error(what if unknown[0].startswith("-") else f"one argument too many: {printable(unknown[0], 60)}")
         return known
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}\n(see {self.prog} --help)", file=sys.stderr)
+        message = re.sub(r"^\[Errno \d+\] ", "", message)  # of a file of arguments
+        Terminal(sys.stderr, "never").lines([f"{self.prog}: {message}", f"(see {self.prog} --help)"])
         raise SystemExit(2)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        Terminal(file or sys.stderr, "never").lines(message.rstrip("\n").split("\n"))
 
     def _nearest(self, option: str) -> str:
         return meant(option.partition("=")[0], self._option_string_actions)
@@ -108,7 +114,11 @@ def host_and_port(text: str, default: int | None = None) -> tuple[str, int]:
     """`host`, `host:port`, `[::1]:8443`, `::1`, and `:8443` with an empty host. Raises ConfigError."""
     host, port = text, ""
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket:
+            raise ConfigError(
+                f"{printable(text, 60)!r} begins with a bracket and has no other", remedy="write [::1]:8443"
+            )
         port = rest[1:] if rest.startswith(":") else rest
     elif text.count(":") == 1:
         host, _, port = text.partition(":")

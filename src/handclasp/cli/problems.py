@@ -110,7 +110,7 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
     ),
     "file.missing": Entry(
         exit=USAGE,
-        headline="a file cannot be read",
+        headline="a file cannot be used",
         client=("{remedy}",),
     ),
     "file.unreadable": Entry(
@@ -201,8 +201,9 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
     "hello.no-version": Entry(
         exit=NO_HANDSHAKE,
         headline="no TLS version in common",
-        why="We speak TLS 1.3; the server wants something older.",
-        server=("enable TLS 1.3",),
+        why="The server takes none of the versions we offered.",
+        client=("offer TLS 1.2 too: --tls 1.2-1.3, or leave the option out",),
+        server=("enable TLS 1.2 or TLS 1.3",),
     ),
     "hello.no-suite": Entry(
         exit=NO_HANDSHAKE,
@@ -430,6 +431,19 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
         exit=BROKEN,
         headline="the server cut the connection without saying goodbye",
         why="It crashed, a proxy lost patience, or someone cut the answer short.",
+        client=("do not use what came as if it were whole",),
+        server=("look at its log",),
+    ),
+    "http.none": Entry(
+        exit=BROKEN,
+        headline="the server did not answer in HTTP",
+        why="TLS is fine; what speaks inside of it is another protocol, or says nothing to a GET.",
+        client=("leave out --get, or check the port",),
+    ),
+    "http.length": Entry(
+        exit=BROKEN,
+        headline="the answer is not as long as its head says",
+        why="Nothing was cut: the server ended the connection properly. It counted wrong, or failed on the way.",
         client=("do not use what came as if it were whole",),
         server=("look at its log",),
     ),

@@ -134,7 +134,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "verified": outcome.verified and outcome.info is not None,
     }
     if outcome.problem is not None:
-        found["problem"] = _problem(outcome.problem)
+        found["problem"] = told_problem(outcome.problem)
     if journey.address is not None:
         address, port = journey.address
         found["peer"] = {"address": address, "port": port, "sni": _settled(outcome, Subject.SERVER_NAME)}
@@ -158,7 +158,8 @@ def _spoken_by(outcome: Outcome, info: ConnectionInfo) -> str:
     return "no-answer" if Revocation.of(outcome.config.revocation).asks_the_ca else "not-asked"
 
 
-def _problem(problem: Problem) -> dict[str, Any]:
+def told_problem(problem: Problem) -> dict[str, Any]:
+    """A problem for programs."""
     alert = None
     if problem.alert_sent or problem.alert_received:
         direction = "sent" if problem.alert_sent else "received"

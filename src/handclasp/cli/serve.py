@@ -25,10 +25,10 @@ from ..events import ConnectionInfo
 from ..identity.credentials import Credential
 from ..identity.names import peer_name
 from ..identity.policies import private
-from ..identity.trust import TrustStore
 from ..lab.ca import CertificateAuthority
 from ..rules import printable
 from . import site
+from .connect import roots
 from .diagnosis import Attempt, diagnose, problem
 from .dialling import place
 from .options import Parser, host_and_port
@@ -96,6 +96,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _credential(arguments: argparse.Namespace, host: str, at_end: ExitStack) -> tuple[Credential, Path | None]:
     """What we show, and where the root of a CA made for this run is; no private key is ever written."""
     if arguments.cert:
+        if arguments.name or arguments.ca_out:
+            raise ConfigError(
+                "--name and --ca-out go with a certificate that is made now", remedy="leave them out, or --cert"
+            )
         return Credential.from_files(arguments.cert, arguments.key), None
     if arguments.key:
         raise ConfigError("--key is the key of a certificate", remedy="give the certificate too: --cert FILE")
@@ -120,7 +124,7 @@ def _credential(arguments: argparse.Namespace, host: str, at_end: ExitStack) -> 
 def _clients(arguments: argparse.Namespace) -> ClientAuth | None:
     if not arguments.mtls:
         return None
-    trust = TrustStore.from_file(arguments.mtls)
+    trust = roots(arguments.mtls)
     return ClientAuth(
         verify=private(trust), authorities=[certificate.subject_der for certificate in trust.certificates]
     )
@@ -140,8 +144,9 @@ def _listen(host: str, port: int) -> socket.socket:
 def _no_listener(error: OSError, told: Attempt) -> Problem:
     if error.errno == errno.EADDRINUSE:
         return problem("listen.in-use", told, "The system gives each port to one program only.")
-    reason = (error.strerror or "no reason given").lower()
-    return problem("option", told, f"The system does not let us listen here: {reason}.", remedy="see --on")
+    reason = (error.strerror or "no reason given").lower().partition(" (while")[0]
+    remedy = "name an address of this machine, and a port you may use: --on HOST:PORT"
+    return problem("option", told, f"The system does not let us listen here: {reason}.", remedy=remedy)
 
 
 def _banner(

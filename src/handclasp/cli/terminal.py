@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import sys
 import textwrap
@@ -51,6 +52,10 @@ class Look:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text
 
 
+class Unwritable(Exception):
+    """Our own output cannot be written: the disk is full, say. The text says why."""
+
+
 class Terminal:
     """A stream to print lines on, from any thread."""
 
@@ -58,8 +63,10 @@ class Terminal:
 
     look: Look
 
-    def __init__(self, stream: TextIO, colour: str = "auto", environment: Mapping[str, str] = os.environ) -> None:
-        self._stream = stream
+    def __init__(
+        self, stream: TextIO | None, colour: str = "auto", environment: Mapping[str, str] = os.environ
+    ) -> None:
+        self._stream = stream = stream or io.StringIO()  # whoever closed ours does not want to hear us
         self._encoding = stream.encoding or "ascii"
         self._unicode = codecs.lookup(self._encoding).name.startswith("utf")
         self._lock = Lock()
@@ -71,8 +78,14 @@ class Terminal:
             text = text.translate(_ASCII)
         text = text.encode(self._encoding, "backslashreplace").decode(self._encoding)
         with self._lock:
-            self._stream.write(f"{text.rstrip()}\n")
-            self._stream.flush()
+            try:
+                self._stream.write(f"{text.rstrip()}\n")
+                self._stream.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                _forget(self._stream)
+                raise Unwritable((error.strerror or "no reason given").lower()) from None
 
     def lines(self, texts: list[str]) -> None:
         for text in texts:
@@ -113,9 +126,14 @@ def is_closed_pipe(error: OSError) -> bool:
     """Whether our own output has no reader any more; then nothing is flushed to it at exit either."""
     if not isinstance(error, BrokenPipeError):
         return False
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _forget(sys.stdout)
     return True
+
+
+def _forget(stream: TextIO) -> None:
+    """What could not be written is not tried again at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _wants_colour(stream: TextIO, colour: str, environment: Mapping[str, str]) -> bool:
