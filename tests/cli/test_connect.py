@@ -149,7 +149,7 @@ def test_json(port: int, files: Files, capsys: Printed) -> None:
 
 def test_several_targets(port: int, files: Files, capsys: Printed) -> None:
     targets = [f"localhost:{port}", f"localhost:{port}"]
-    assert main(["connect", *targets, "--only-ca", files.ca, "--json"]) == 0
+    assert main(["connect", targets[0], "--only-ca", files.ca, targets[1], "--json"]) == 0
     assert [json.loads(line)["ok"] for line in capsys.readouterr().out.splitlines()] == [True, True]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         free = listener.getsockname()[1]
@@ -178,6 +178,9 @@ def test_key_log(port: int, files: Files, tmp_path: Path, capsys: Printed) -> No
     assert main(["connect", f"localhost:{port}", "--only-ca", files.ca, "--keylog", str(log)]) == 0
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     assert "CLIENT_TRAFFIC_SECRET_0 " in log.read_text()
+    log.chmod(0o644)
+    assert main(["connect", f"localhost:{port}", "--only-ca", files.ca, "--keylog", str(log)]) == 0
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
     assert str(log) in capsys.readouterr().err
     assert main(["connect", f"localhost:{port}", "--only-ca", files.ca, "--keylog", str(tmp_path / "no" / "x")]) == 2
 
@@ -194,6 +197,34 @@ def test_one_request(credential: Credential, files: Files, capsys: Printed) -> N
     assert printed.out == "HTTP/1.1 200 OK\nContent-Length: 5\nX-Odd: \\x1b[31m\n"
     assert "certificate trusted" in printed.err
     assert "5 B of body" in printed.err
+    with tls_server(ServerConfig(credentials=[credential]), WHOLE) as port:
+        assert main(["connect", f"localhost:{port}", "--only-ca", files.ca, "--get", "/", "-q"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "seen"),
+    [
+        (b"220 mail ready\r\n", "http.none", "The answer began: 220 mail ready"),
+        (b"\r\n\r\n", "http.none", "None came."),
+        (WHOLE.replace(b"5", b"5000"), "http.length", "5 B of 5 000 B came, and then the server said goodbye."),
+        (WHOLE.replace(b"5", b"3"), "http.length", "5 B of 3 B came, and then the server said goodbye."),
+    ],
+)
+def test_answers_that_are_none(
+    answer: bytes, code: str, seen: str, credential: Credential, files: Files, capsys: Printed
+) -> None:
+    with tls_server(ServerConfig(credentials=[credential]), answer) as port:
+        assert main(["connect", f"localhost:{port}", "--only-ca", files.ca, "--get", "/", "--json"]) == 9
+    problem = json.loads(capsys.readouterr().out)["problem"]
+    assert (problem["code"], problem["seen"].replace("\u202f", " ").replace("\xa0", " ")) == (code, seen)
+
+
+def test_a_long_answer_is_not_read_to_its_end(credential: Credential, files: Files, capsys: Printed) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + bytes(2_000_000)
+    with tls_server(ServerConfig(credentials=[credential]), answer) as port:
+        assert main(["connect", f"localhost:{port}", "--only-ca", files.ca, "--get", "/"]) == 0
+    assert "there is more" in capsys.readouterr().err
 
 
 def test_an_answer_cut_short(credential: Credential, files: Files, capsys: Printed) -> None:
@@ -442,6 +473,7 @@ def test_no_such_name(monkeypatch: pytest.MonkeyPatch, files: Files, capsys: Pri
     [
         (["--only-ca", "/nowhere/ca.pem"], "file.missing"),
         (["--cert", "/nowhere/me.pem"], "file.missing"),
+        (["--only-ca", __file__], "file.unreadable"),
         (["--key", "me.key"], "option"),
         (["--talk", "--json"], "option"),
         (["--get", "/", "--alpn", "h2"], "option"),
@@ -452,7 +484,10 @@ def test_what_cannot_be_used(options: list[str], code: str, capsys: Printed) -> 
     assert main(["connect", "localhost:1", *options]) == 2
     printed = capsys.readouterr()
     check_frame(printed.err, "localhost:1", f"{code} · exit 2")
-    assert not printed.out or json.loads(printed.out)["exit"] == 2
+    if printed.out:
+        found = json.loads(printed.out)
+        assert found["exit"] == 2
+        assert found["problem"].keys() >= {"code", "certainty", "headline", "seen", "why", "fix", "facts", "alert"}
 
 
 def test_a_key_of_another_certificate(files: Files, capsys: Printed) -> None:

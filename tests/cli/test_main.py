@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -51,6 +52,8 @@ def test_each_command_has_help(name: str, capsys: Printed) -> None:
         (["serve", "--ehco"], "did you mean --echo?"),
         (["connect"], "TARGET"),
         (["connect", "x", "--timeout", "-1"], "takes seconds"),
+        (["connect", "@/nowhere/options"], "connect: No such file"),
+        (["serve", "one", "two"], "one argument too many: two"),
         (["demo", "nothing"], "tls13"),
     ],
 )
@@ -110,6 +113,50 @@ def test_a_closed_pipe() -> None:
         assert process.stderr is not None
         assert process.stderr.read() == b""
         assert process.wait(30) == 141
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [["--help"], ["connect", "--help"], ["demo"]], ids=" ".join)
+def test_a_full_disk_is_no_bug(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command(*arguments),
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "handclasp: what we have to say cannot be written: no space left on device\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+def test_outputs_that_are_closed_are_no_bug() -> None:
+    for arguments, closed, code in ((["connect", "--help"], ">&-", 0), (["connect", "x", "--key", "k"], "2>&-", 2)):
+        shell = f"{shlex.join(command(*arguments))} {closed}"
+        done = subprocess.run(shell, shell=True, env=environment(), capture_output=True, timeout=60, check=False)
+        assert done.returncode == code
+        assert b"bug" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_help_in_any_encoding(encoding: str) -> None:
+    done = run("connect", "--help", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "TARGET..." in done.stdout
+
+
+def test_a_bracket_has_another() -> None:
+    with pytest.raises(ConfigError, match="bracket"):
+        host_and_port("[::1", 443)
+
+
+def test_help_for_a_command(capsys: Printed) -> None:
+    assert main(["help", "serve"]) == 0
+    assert "handclasp serve" in capsys.readouterr().out
+    assert main(["help", "nonsense"]) == 2
 
 
 # --- looks and words -------------------------------------------------------------------------------------------------
