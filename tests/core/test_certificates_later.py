@@ -157,6 +157,42 @@ def test_a_resumed_connection_is_asked_again(
     assert answers(pair) == [[mine.leaf.der]]
 
 
+@pytest.mark.attack(34, "sessions across configurations")
+@pytest.mark.parametrize("then", ["the same", "another", "nobody"])
+def test_tickets_that_come_after_an_answer_are_for_who_gave_it(
+    then: str, trust: TrustStore, credential: Credential, mine: Credential, auth: ClientAuth
+) -> None:
+    """A server may put into them whom it was told, as OpenSSL does: another user of the cache must not show them."""
+    sessions = ClientSessions()
+    server = {"tickets": TicketKeys(), "ticket_count": 0}
+    pair = met(trust, credential, {"credentials": [mine], "sessions": sessions}, server)
+    pair.server.request_certificate(auth)
+    pair.shuttle()
+    pair.server.send_tickets(1)
+    pair.shuttle()
+    assert len(sessions) == 1
+    other = CertificateAuthority("Another CA").issue("other.test", usage="client")
+    ours = {"the same": [mine], "another": [other], "nobody": []}[then]
+    pair = met(trust, credential, {"credentials": ours, "sessions": sessions}, server)
+    assert pair.client.info.resumed is (then == "the same")
+    assert ("other credentials" in pair.client.info.session_declined) is (then != "the same")
+
+
+def test_tickets_after_an_answer_are_not_kept_where_nothing_tells_credentials_apart(
+    trust: TrustStore, credential: Credential, mine: Credential, auth: ClientAuth
+) -> None:
+    sessions = ClientSessions()
+    client = {"credentials": lambda request: mine, "sessions": sessions}
+    pair = met(trust, credential, client, {"tickets": TicketKeys(), "ticket_count": 0})
+    for expected in (1, 1):
+        pair.server.send_tickets(1)
+        pair.shuttle()
+        assert len(sessions) == expected
+        pair.server.request_certificate(auth)
+        pair.shuttle()
+    assert answers(pair) == [[mine.leaf.der]] * 2
+
+
 class Slow:
     """Chooses when told."""
 

@@ -11,6 +11,7 @@ from handclasp import (
     ClientAuthenticated,
     ClientConfig,
     ClientConnection,
+    ClientSessions,
     ConfigError,
     ServerConfig,
     ServerConnection,
@@ -80,6 +81,23 @@ def test_our_client_answers_under_new_keys(identities: Identities) -> None:
     asked(meeting)
     meeting.exchange(b"from us", b"from them")
     assert meeting.theirs.certificate == mine.credential.leaf.der
+
+
+def test_what_openssl_was_told_later_is_not_resumed_by_another(identities: Identities) -> None:
+    """Its tickets after an answer hold the certificate it was shown."""
+    context, sessions = asking(identities), ClientSessions()
+    mine, others = identities.of(), identities.of(KeyKind.P384)
+    seen = []
+    for shown, ask in ((mine, True), (others, False)):
+        config = ClientConfig(
+            trust=identities.trust, credentials=[shown.credential], post_handshake_auth=True, sessions=sessions
+        )
+        meeting = shake(ClientConnection(config, NAME), StdlibPeer(context))
+        if ask:
+            asked(meeting)
+        meeting.exchange(b"from us", b"from them")
+        seen.append(meeting.theirs.certificate)
+    assert seen == [mine.credential.leaf.der, None]
 
 
 def test_our_client_has_none(identities: Identities) -> None:

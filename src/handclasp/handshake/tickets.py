@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from types import NoneType
 
@@ -20,7 +21,7 @@ from .early import most_early_data
 from .notices import TicketReceived
 from .proofs import TicketIssuer, TicketKeeper
 from .questions import KeepSession
-from .resume import SESSION_ID_SIZE, keep_session
+from .resume import SESSION_ID_SIZE, client_policy, keep_session
 from .script import Peer
 
 
@@ -68,6 +69,16 @@ async def _seal(peer: Peer, config: ServerConfig, session: Session) -> bytes | N
     session_id = config.entropy.random(SESSION_ID_SIZE)
     await peer.ask(KeepSession(sessions, lambda: sessions.put(session_id, session, session.expires), (NoneType,)))
     return session_id
+
+
+def keeper_once_asked(keeper: TicketKeeper | None) -> TicketKeeper | None:
+    """What a client makes of the tickets that come after it was asked who it is: they may go on with whom it said then,
+    and are bound to that. None where nothing tells its credentials from others.
+    """
+    policy = None if keeper is None else client_policy(keeper.config, asked=True)
+    if keeper is None or policy is None:
+        return None
+    return replace(keeper, resumable=replace(keeper.resumable, policy=policy))
 
 
 async def receive_ticket(peer: Peer, keeper: TicketKeeper | None, message: NewSessionTicket) -> None:
