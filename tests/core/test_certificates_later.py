@@ -224,6 +224,32 @@ def test_nothing_comes_between_the_messages_of_an_answer(
     assert pair.server_data() == b"meanwhileunder new keys"
 
 
+@pytest.mark.parametrize("way", ["at our wish", "by their time"])
+def test_new_keys_of_ours_are_no_part_of_an_answer(
+    way: str, trust: TrustStore, credential: Credential, mine: Credential, auth: ClientAuth
+) -> None:
+    """An answer may take several records; what we say between them is not what the client signed."""
+    server = {} if way == "at our wish" else {"key_bytes": 16_384}
+    pair = met(trust, credential, {"credentials": [mine], "most_content": 64}, server)
+    pair.server.request_certificate(auth)
+    pair.client.receive_data(pair.server.data_to_send())
+    answer, changed = pair.client.data_to_send(), 0
+    while answer:
+        size = 5 + int.from_bytes(answer[3:5])
+        pair.server.receive_data(answer[:size])
+        answer = answer[size:]
+        if pair.server.waiting_for in (("CertificateVerify",), ("Finished",)):
+            changed += 1
+            if way == "at our wish":
+                pair.server.update_keys()
+            else:
+                pair.server.send(bytes(20_000))
+    assert changed > 1
+    pair.shuttle()
+    assert answers(pair) == [[mine.leaf.der]]
+    talk(pair)
+
+
 def test_who_has_said_goodbye_says_no_more(
     trust: TrustStore, credential: Credential, mine: Credential, auth: ClientAuth
 ) -> None:

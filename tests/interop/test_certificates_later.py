@@ -157,3 +157,24 @@ def test_our_server_does_not_ask_who_did_not_offer(identities: Identities) -> No
     assert isinstance(server, ServerConnection)
     with pytest.raises(ConfigError):
         server.request_certificate(ClientAuth(verify=identities.trust))
+
+
+def test_our_server_changes_its_keys_while_the_answer_comes(identities: Identities) -> None:
+    """OpenSSL sends each message of its answer in a record of its own."""
+    config = ServerConfig(credentials=[identities.of().credential])
+    meeting = shake(ServerConnection(config), StdlibPeer(answering(identities, KeyKind.P256), NAME))
+    server = meeting.ours
+    assert isinstance(server, ServerConnection)
+    server.request_certificate(ClientAuth(verify=identities.trust))
+    meeting.theirs.feed(server.data_to_send())
+    answer, changed = meeting.theirs.take(), 0
+    while answer:
+        size = 5 + int.from_bytes(answer[3:5])
+        server.receive_data(answer[:size])
+        answer = answer[size:]
+        if server.waiting_for == ("CertificateVerify",):
+            server.update_keys()
+            changed += 1
+    assert changed == 1
+    meeting.exchange(b"from us", b"from them")
+    assert server.info.verified_chain[0] == identities.of().credential.leaf

@@ -90,16 +90,16 @@ async def accept_certificate(
     if request is None:
         raise TypeError("nobody was asked")
     require(message.certificate_request_context == request.context, rules.CERTIFICATE_CONTEXT)
-    handshake = peer.transcript
-    peer.transcript = handshake.branch()
-    peer.transcript.add(request.message)
-    peer.transcript.add(peer.received)
-    signed, verify = peer.transcript.hash(), None
+    # a branch of our own: what we say meanwhile, such as a KeyUpdate, is no part of it
+    transcript = peer.transcript.branch()
+    transcript.add(request.message)
+    transcript.add(peer.received)
+    signed, verify = transcript.hash(), None
     if message.certificate_list:
         verify = await peer.receive(CertificateVerify)
-    covered = peer.transcript.hash()
+        transcript.add(peer.received)
+    covered = transcript.hash()
     check_finished(await peer.receive(Finished), read_secret.finished(covered), covered)
-    peer.transcript = handshake
     staples = staples_of(request.auth, message)
     if verify is None:
         require(not request.auth.required, rules.CERTIFICATE_REQUIRED)
