@@ -6,7 +6,7 @@ import base64
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -362,6 +362,39 @@ def test_a_replay_store_of_one_process_takes_nothing_from_before_its_time(
     if order == "the session first":
         both.server = both.server.replace(early_data=EarlyData(replay=ReplayGuard(clock=both.clock)))
     assert not taken()
+
+
+@pytest.mark.attack(17, "0-RTT replay")
+@pytest.mark.parametrize("apart", [0, 30, 60])
+def test_early_data_is_taken_once_by_machines_whose_clocks_are_apart(
+    apart: float, trust: TrustStore, credential: Credential
+) -> None:
+    """It is still fresh on a machine whose clock is behind: the claim has to last until it is not."""
+    both = machines(trust, credential, TLSVersion.TLS_1_3, tickets=TicketKeys())
+    true = both.clock
+    ends: dict[bytes, datetime] = {}
+
+    class Kept:
+        """A store with a clock of its own, as Redis has."""
+
+        def claim(self, key: bytes, now: datetime, until: datetime) -> bool:
+            live = key in ends and true() < ends[key]
+            ends.setdefault(key, true() + (until - now))
+            return not live
+
+    fast = both.server = both.server.replace(early_data=EarlyData(replay=Kept()))
+    slow = fast.replace(clock=lambda: true() - timedelta(seconds=apart))
+    both.meet()
+    true.forward(minutes=2)
+    flight = ClientConnection(both.client, "localhost", early_data=b"pay").data_to_send()
+    true.forward(seconds=-9)
+    taken = []
+    for machine, after in ((fast, 0), (slow, 10), (slow, 9), (slow, apart / 2), (slow, apart / 2 - 1)):
+        true.forward(seconds=after)
+        server = ServerConnection(machine)
+        server.receive_data(flight)
+        taken.append(any(isinstance(event, EarlyDataReceived) for event in server.events()))
+    assert taken == [True, False, False, False, False]
 
 
 @pytest.mark.attack(17, "0-RTT replay")

@@ -403,6 +403,19 @@ def test_early_data_has_to_be_fresh(early: Machines, late: float, taken: bool) -
 
 
 @pytest.mark.attack(17, "0-RTT replay")
+@pytest.mark.parametrize("off", [10, -10])
+def test_early_data_is_not_fresh_at_the_very_end_of_its_window(machines: Machines, off: float) -> None:
+    """A store may forget a claim at that moment."""
+    machines.clock.at = machines.clock.at.replace(microsecond=0)  # the age is told in milliseconds
+    machines.server = machines.server.replace(early_data=EarlyData(replay=Seen()))
+    machines.meet()
+    machines.clock.forward(minutes=1)
+    client = ClientConnection(machines.client, "localhost", early_data=b"now")
+    machines.clock.forward(seconds=off)
+    assert _early_data(handshake(client, ServerConnection(machines.server))) == b""
+
+
+@pytest.mark.attack(17, "0-RTT replay")
 def test_a_replay_store_that_fails_refuses_the_connection(early: Machines) -> None:
     class Broken:
         def claim(self, key: bytes, now: datetime, until: datetime) -> bool:

@@ -9,7 +9,7 @@ from ..config import EarlyData, ServerConfig
 from ..crypto.hashing import Hash
 from ..crypto.suites import Suite
 from ..sessions.clock import milliseconds
-from ..sessions.session import Session
+from ..sessions.session import SKEW, Session
 from ..trace import Epoch, Subject
 from ..wire.extensions import OfferedPsks
 from ..wire.messages import ClientHello
@@ -50,11 +50,12 @@ async def _against(
     now = config.clock()
     told = timedelta(milliseconds=(offered.identities[0].obfuscated_ticket_age - session.age_add) % (1 << 32))
     late = (now - session.created) - told
-    if abs(late) > early.window:
+    if abs(late) >= early.window:
         return f"its hello is not fresh: the session's age is {late.total_seconds():+.1f} s off"
     # the binder covers the whole hello, so a replay has the same one, and nobody can make another
     key = Hash.SHA256.digest(offered.binders[0])
-    until = now + 2 * early.window  # a client whose clock runs fast is fresh for that long
+    # a client whose clock runs fast is fresh for twice the window, and then yet on a machine whose clock is behind ours
+    until = now + 2 * early.window + SKEW
     replay = early.replay
     first = await peer.ask(ClaimEarlyData(replay, lambda: replay.claim(key, now, until), (bool,)))
     return "" if first else "its hello was seen before, or nobody can say"
