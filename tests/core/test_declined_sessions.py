@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from handclasp import (
+    CallbackError,
     CipherSuite,
     ClientAuth,
     ClientConfig,
@@ -34,6 +36,9 @@ from handclasp import (
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.faults import misbehaving
 from handclasp.lab.pair import Pair, handshake
+from handclasp.limits import MAX_TICKET
+from handclasp.sessions.cache import ClientSession
+from handclasp.sessions.session import Session
 from handclasp.wire.messages12 import NewSessionTicket12
 from handclasp.wire.names import HandshakeType
 from sessions.machines import NOW, Machines, Now, Seen
@@ -186,6 +191,106 @@ def test_a_client_does_not_try_what_the_server_has_ended(trust: TrustStore, cred
     assert not pair.client.info.resumed
     assert "expired" in told(pair)[0][0]
     assert told(pair)[1] == []
+
+
+# --- stores that are not ours ----------------------------------------------------------------------------------------
+
+
+class Giving:
+    """A client's store that gives out one session again and again."""
+
+    def __init__(self, held: ClientSession) -> None:
+        self.held = held
+
+    def take(self, name: str) -> ClientSession:
+        return self.held
+
+    def put(self, name: str, session: ClientSession) -> None:
+        pass
+
+
+def naive(session: Session) -> Session:
+    created, authenticated, expires = session.created, session.authenticated, session.expires
+    return replace(
+        session,
+        created=created.replace(tzinfo=None),
+        authenticated=authenticated.replace(tzinfo=None),
+        expires=expires.replace(tzinfo=None),
+    )
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda held: replace(held, session=replace(held.session, verified_chain=())), "no server"),
+        (lambda held: replace(held, session=naive(held.session)), "zone"),
+        (lambda held: replace(held, session=replace(held.session, expires=datetime.max)), "zone"),
+        (lambda held: replace(held, ticket=bytes(70_000)), "shown"),
+        (lambda held: replace(held, ticket=b"", session_id=bytes(33)), "shown"),
+        (lambda held: replace(held, ticket=b"", session_id=b""), "shown"),
+    ],
+    ids=["nobody verified", "no zone", "one of no zone", "a ticket too large", "an id too long", "nothing"],
+)
+def test_a_session_that_cannot_be_right_is_not_offered(
+    spoil: Callable[[ClientSession], ClientSession],
+    why: str,
+    version: TLSVersion,
+    trust: TrustStore,
+    credential: Credential,
+) -> None:
+    both = machines(trust, credential, version, tickets=TicketKeys())
+    both.meet()
+    assert both.client.sessions is not None
+    held = both.client.sessions.take("localhost")
+    assert isinstance(held, ClientSession)
+    both.client = both.client.replace(sessions=Giving(held))
+    assert both.resumes()
+    both.client = both.client.replace(sessions=Giving(spoil(held)))
+    pair = both.meet()
+    assert not pair.client.info.resumed
+    assert pair.client.info.verified_chain
+    assert why in told(pair)[0][0]
+
+
+@VERSIONS
+def test_a_kept_session_that_cannot_be_right_is_not_taken(
+    version: TLSVersion, trust: TrustStore, credential: Credential
+) -> None:
+    class Naive(ServerSessions):
+        def _spoilt(self, session: Session | None) -> Session | None:
+            return None if session is None else naive(session)
+
+        def get(self, session_id: bytes) -> Session | None:
+            return self._spoilt(super().get(session_id))
+
+        def take(self, session_id: bytes) -> Session | None:
+            return self._spoilt(super().take(session_id))
+
+    both = machines(trust, credential, version, sessions=Naive())
+    both.meet()
+    assert "zone" in told(both.meet())[1][0]
+
+
+@pytest.mark.limit("MAX_TICKET")
+@VERSIONS
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_a_ticket_that_no_client_keeps_is_a_mistake_of_who_made_it(
+    beyond: int, version: TLSVersion, trust: TrustStore, credential: Credential
+) -> None:
+    class Sealing:
+        def seal(self, session: Session, now: datetime) -> bytes:
+            return bytes(MAX_TICKET + beyond)
+
+        def open(self, ticket: bytes, now: datetime) -> None:
+            return None
+
+    both = machines(trust, credential, version, tickets=Sealing())
+    if not beyond:
+        assert not both.resumes()
+        return
+    with pytest.raises(CallbackError, match="ticket"):
+        both.meet()
 
 
 # --- bound -----------------------------------------------------------------------------------------------------------

@@ -14,12 +14,14 @@ from ..channel.prf import MasterSecret
 from ..config import ClientConfig, Config, ServerConfig
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, Suite
-from ..errors import CertificateError
+from ..errors import CallbackError, CertificateError
 from ..identity.names import PeerName
 from ..identity.revocation.policy import Revocation
 from ..identity.trust import VerifiedPeer, Verifier
+from ..limits import MAX_TICKET
 from ..rules import require
 from ..sessions.cache import ClientSession
+from ..sessions.protocols import Tickets
 from ..sessions.session import Resumable, Session
 from ..trace import Subject
 from ..wire.messages import ClientHello
@@ -80,15 +82,20 @@ async def session_to_offer(peer: Peer, config: ClientConfig, name: PeerName | No
     held = await peer.ask(FindSession(sessions, lambda: sessions.take(host), (ClientSession, NoneType)))
     if held is None:
         return None
-    against = _against_offering(held.session, config)
+    against = _against_offering(held, config)
     if against:
         decline(peer, against)
         return None
     return held
 
 
-def _against_offering(session: Session, config: ClientConfig) -> str:
+def _against_offering(held: ClientSession, config: ClientConfig) -> str:
     """Why a session is not to be offered; empty when nothing speaks against it."""
+    session = held.session
+    if not session.verified_chain:
+        return "the session knows of no server that was verified"
+    if not _shows(held):
+        return "the session has nothing that can be shown to a server"
     if session.version not in config.usable_versions:
         return f"the session is of {session.version}, which is off"
     if not _suite_fits(session, config.cipher_suites):
@@ -98,6 +105,14 @@ def _against_offering(session: Session, config: ClientConfig) -> str:
     if session.alpn not in (config.alpn or ("",)):
         return f"the session is for the protocol {session.alpn or '(none)'}"
     return session.outdated(config.clock(), config.session_lifetime)
+
+
+def _shows(held: ClientSession) -> bool:
+    """Whether what shows it to the server has a size that it can have."""
+    if len(held.ticket) > MAX_TICKET:
+        return False
+    older = held.session.version is TLSVersion.TLS_1_2
+    return bool(held.ticket) or (older and 0 < len(held.session_id) <= SESSION_ID_SIZE)
 
 
 def not_resumed(peer: Peer) -> None:
@@ -140,6 +155,14 @@ async def session_to_accept(
         decline(peer, against)
         return None
     return session
+
+
+async def seal(peer: Peer, tickets: Tickets, session: Session, now: datetime) -> bytes:
+    """A ticket for a session; empty where none can be made. Raises CallbackError."""
+    ticket = await peer.ask(KeepSession(tickets, lambda: tickets.seal(session, now), (bytes, NoneType))) or b""
+    if len(ticket) > MAX_TICKET:
+        raise CallbackError(f"KeepSession gave a ticket of {len(ticket)} bytes, and {MAX_TICKET} are the most")
+    return ticket
 
 
 async def recall(peer: Peer, config: ServerConfig, identity: bytes, now: datetime) -> Session | None:
@@ -268,4 +291,4 @@ def remembered(peer: Peer, session: Session) -> tuple[Identity, Possession] | tu
 NEWEST = frozenset(code for code, suite in SUITES.items() if suite.version is TLSVersion.TLS_1_3)
 
 SESSION_ID_SIZE = 32
-"""Length of the ids we give to sessions that we keep ourselves, in bytes."""
+"""Length of the ids we give to sessions that we keep ourselves, in bytes; no id is longer (RFC 5246 §7.4.1.2)."""

@@ -21,7 +21,7 @@ from .early import most_early_data
 from .notices import TicketReceived
 from .proofs import TicketIssuer, TicketKeeper
 from .questions import KeepSession
-from .resume import SESSION_ID_SIZE, client_policy, keep_session
+from .resume import SESSION_ID_SIZE, client_policy, keep_session, seal
 from .script import Peer
 
 
@@ -58,14 +58,13 @@ def _reserved(config: ServerConfig) -> tuple[RawExtension, ...]:
     return ((ExtensionType(GREASE[config.entropy.random(1)[0] % len(GREASE)]), b""),)
 
 
-async def _seal(peer: Peer, config: ServerConfig, session: Session) -> bytes | None:
-    """The session sealed, or an id that it is kept here under; nothing where the store cannot."""
+async def _seal(peer: Peer, config: ServerConfig, session: Session) -> bytes:
+    """The session sealed, or an id that it is kept here under; empty where the store cannot."""
     tickets, sessions = config.tickets, config.sessions
     if tickets is not None:
-        now = session.created
-        return await peer.ask(KeepSession(tickets, lambda: tickets.seal(session, now), (bytes, NoneType)))
+        return await seal(peer, tickets, session, session.created)
     if sessions is None:
-        return None
+        return b""
     session_id = config.entropy.random(SESSION_ID_SIZE)
     await peer.ask(KeepSession(sessions, lambda: sessions.put(session_id, session, session.expires), (NoneType,)))
     return session_id
