@@ -24,6 +24,8 @@ from handclasp import (
     Data,
     EarlyData,
     EarlyDataReceived,
+    ExternalPsk,
+    HandshakeError,
     ReplayGuard,
     ServerConfig,
     ServerConnection,
@@ -33,6 +35,7 @@ from handclasp import (
     TLSVersion,
     TrustStore,
 )
+from handclasp.crypto.secret import Secret
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.faults import misbehaving
 from handclasp.lab.pair import Pair, handshake
@@ -318,6 +321,31 @@ def test_a_session_goes_on_as_whom_it_was_made(
         pair = both.meet()
         assert pair.server.info.resumed
         assert [chain.der for chain in pair.server.info.verified_chain[:1]] == [shown.leaf.der for shown in ours]
+
+
+@pytest.mark.attack(36, "sessions across versions")
+@pytest.mark.parametrize("version", [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2], ids=str)
+def test_nobody_who_heard_an_id_has_its_session_forgotten(
+    version: TLSVersion, trust: TrustStore, credential: Credential
+) -> None:
+    """An id of TLS 1.2 is there for all to read. A stranger names it, as a key in TLS 1.3 and as itself in TLS 1.2."""
+    sessions = ServerSessions()
+    both = machines(trust, credential, TLSVersion.TLS_1_2, sessions=sessions)
+    both.meet()
+    (overheard,) = sessions._by_id
+    if version is TLSVersion.TLS_1_3:
+        key = ExternalPsk(overheard, bytes(range(32)), role="client")
+        stranger = ClientConfig(trust=trust, psks=[key], clock=both.clock)
+        pair = handshake(ClientConnection(stranger, "localhost"), ServerConnection(both.server))
+        assert not pair.server.info.resumed
+    else:
+        held = both.client.sessions.take("localhost") if both.client.sessions is not None else None
+        assert isinstance(held, ClientSession)
+        wrong = Giving(replace(held, session=replace(held.session, secret=Secret(bytes(48)))))
+        with pytest.raises(HandshakeError):
+            handshake(ClientConnection(both.client.replace(sessions=wrong), "localhost"), ServerConnection(both.server))
+        both.client.sessions.put("localhost", held)  # type: ignore[union-attr]
+    assert both.resumes()
 
 
 SHA256, SHA384 = CipherSuite.TLS_AES_128_GCM_SHA256, CipherSuite.TLS_AES_256_GCM_SHA384

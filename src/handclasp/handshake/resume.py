@@ -171,7 +171,7 @@ async def recall(peer: Peer, config: ServerConfig, identity: bytes, now: datetim
     session = None
     if tickets is not None:
         session = await peer.ask(FindSession(tickets, lambda: tickets.open(identity, now), FOUND))
-    if session is None and sessions is not None and len(identity) == SESSION_ID_SIZE:
+    if session is None and sessions is not None and len(identity) == IDENTITY_SIZE:
         session = await peer.ask(FindSession(sessions, lambda: sessions.take(identity), FOUND))
     return session
 
@@ -291,4 +291,9 @@ def remembered(peer: Peer, session: Session) -> tuple[Identity, Possession] | tu
 NEWEST = frozenset(code for code, suite in SUITES.items() if suite.version is TLSVersion.TLS_1_3)
 
 SESSION_ID_SIZE = 32
-"""Length of the ids we give to sessions that we keep ourselves, in bytes; no id is longer (RFC 5246 §7.4.1.2)."""
+"""The longest id that a session of TLS 1.2 has, in bytes (RFC 5246 §7.4.1.2)."""
+
+IDENTITY_SIZE = SESSION_ID_SIZE + 1
+"""Length of what names a session of TLS 1.3 that we keep ourselves, in bytes. Whoever names one has it forgotten here:
+so it is longer than the ids of TLS 1.2, which anybody can read who listens, and which name a session again and again.
+"""

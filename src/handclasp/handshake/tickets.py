@@ -21,7 +21,7 @@ from .early import most_early_data
 from .notices import TicketReceived
 from .proofs import TicketIssuer, TicketKeeper
 from .questions import KeepSession
-from .resume import SESSION_ID_SIZE, client_policy, keep_session, seal
+from .resume import IDENTITY_SIZE, client_policy, keep_session, seal
 from .script import Peer
 
 
@@ -65,9 +65,9 @@ async def _seal(peer: Peer, config: ServerConfig, session: Session) -> bytes:
         return await seal(peer, tickets, session, session.created)
     if sessions is None:
         return b""
-    session_id = config.entropy.random(SESSION_ID_SIZE)
-    await peer.ask(KeepSession(sessions, lambda: sessions.put(session_id, session, session.expires), (NoneType,)))
-    return session_id
+    identity = config.entropy.random(IDENTITY_SIZE)
+    await peer.ask(KeepSession(sessions, lambda: sessions.put(identity, session, session.expires), (NoneType,)))
+    return identity
 
 
 def keeper_once_asked(keeper: TicketKeeper | None) -> TicketKeeper | None:
