@@ -152,7 +152,8 @@ class ClientConfig(Config):
     is stapled has to be good), "soft" and "hard" (the CA is asked)."""
     reverify: bool = False
     """Ask `trust`, and `revocation`, again when a session goes on, with the chain that was verified at its full
-    handshake; a no refuses the connection. Without it, only the chain's dates are looked at (RFC 8446 §4.6.1)."""
+    handshake; a no refuses the connection. Without it, only the chain's dates are looked at (RFC 8446 §4.6.1). Where
+    there is early data, they are asked before it is sent too, and after a no it is not."""
     credentials: Sequence[Credential] | CredentialChooser = ()
     """What to show a server that asks for a certificate: the first that fits, one from a CA it names before others.
 
@@ -234,7 +235,8 @@ class ClientAuth:
     revocation: Revocation | str = field(default_factory=lambda: Revocation("off"))
     """The same as a client's, for clients; off unless said otherwise: few clients staple, and none of them has to."""
     reverify: bool = False
-    """Ask `verify`, and `revocation`, again when a client's session goes on, with the chain it showed at first."""
+    """Ask `verify`, and `revocation`, again when a client's session goes on, with the chain it showed at first: before
+    its early data is delivered."""
     authorities: Sequence[bytes] = ()
     """Names of the CAs we accept, DER, as a hint for the client."""
     unverified: UnverifiedClients | str = UnverifiedClients.REFUSE
