@@ -270,8 +270,8 @@ class EarlyData:
     replay: ReplayStore
     """Who remembers what was taken. There is no default: each machine by itself, or one store for all."""
     most: int = EARLY_DATA
-    """Most early data of one client, in bytes. By default one record of it is among what a server passes over that has
-    early data off by now (`limits.skipped_early_data`)."""
+    """Most early data of one client, in bytes; a ticket that allows more, from before a change, brings none. By default
+    one record of it is among what a server passes over that has early data off by now (`limits.skipped_early_data`)."""
     window: timedelta = timedelta(seconds=10)
     """How far the age that the client tells for its session may be off; a replay is refused by it later on."""
 

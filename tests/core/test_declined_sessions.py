@@ -472,6 +472,23 @@ def test_what_was_allowed_by_default_passes_where_it_is_off_by_now(trust: TrustS
     assert both.meet(early_data=bytes(most)).client.info.early_data is False
 
 
+@pytest.mark.parametrize("sent", [5, 60_000])
+@pytest.mark.parametrize("now", [100, None], ids=["less by now", "off by now"])
+def test_no_more_is_taken_than_is_allowed_by_now(
+    sent: int, now: int | None, trust: TrustStore, credential: Credential
+) -> None:
+    """A ticket may come from before a restart, or from another configuration with its keys."""
+    both = machines(trust, credential, TLSVersion.TLS_1_3, tickets=TicketKeys())
+    both.server = both.server.replace(early_data=EarlyData(replay=Seen(), most=60_000))
+    both.meet()
+    less = None if now is None else EarlyData(replay=Seen(), most=now)
+    both.server = both.server.replace(early_data=less)
+    pair = both.meet(early_data=bytes(sent))
+    assert pair.client.info.resumed
+    assert pair.client.info.early_data is pair.server.info.early_data is False
+    assert not any(isinstance(event, EarlyDataReceived) for event in pair.server_events)
+
+
 @pytest.mark.attack(17, "0-RTT replay")
 @pytest.mark.parametrize("order", ["the guard first", "the session first"])
 def test_a_replay_store_of_one_process_takes_nothing_from_before_its_time(

@@ -42,6 +42,8 @@ async def _against(
     """Why early data is declined; empty when it is taken, and its hello is then claimed on all machines."""
     if not session.max_early_data:
         return "its session does not allow any"
+    if session.max_early_data > early.most:
+        return f"its session allows {session.max_early_data} bytes, and {early.most} are the most here by now"
     if session.suite != suite.code:
         return f"its session is of {session.suite}"
     since = getattr(early.replay, "since", None)
@@ -66,9 +68,10 @@ def most_early_data(config: ServerConfig) -> int:
     return 0 if config.early_data is None else config.early_data.most
 
 
-def skip_early_data(peer: Peer, config: ServerConfig) -> None:
-    """What is declined comes all the same: as much as we allow passes."""
-    peer.skip_early_data(most_early_data(config))
+def skip_early_data(peer: Peer, config: ServerConfig, psk: Accepted | None = None) -> None:
+    """What is declined comes all the same: as much as we allow passes, or as its session did where that goes on."""
+    allowed = 0 if psk is None or psk.session is None else psk.session.max_early_data
+    peer.skip_early_data(max(allowed, most_early_data(config)))
 
 
 def read_early_data(peer: Peer, session: Session, secret: TrafficSecret) -> None:

@@ -110,7 +110,7 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     else:
         peer.read_with(theirs, Epoch.HANDSHAKE)
         if hello.extensions.early_data is not None:
-            skip_early_data(peer, config)
+            skip_early_data(peer, config, psk)
     peer.write_with(ours, Epoch.HANDSHAKE)
 
     acknowledged = name if psk is None or psk.session is None else None  # RFC 6066 §3: not where a session goes on
