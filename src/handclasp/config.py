@@ -317,7 +317,7 @@ class ServerConfig(Config):
         object.__setattr__(self, "unknown_names", _choice(UnknownNames, "unknown_names", self.unknown_names))
         if not callable(getattr(self.psks, "find", None)):
             object.__setattr__(self, "psks", _psks(self.psks, PskRole.SERVER))
-        if self.psks and self.client_auth is not None and self.client_auth.required:
+        if self.knows_psks and self.client_auth is not None and self.client_auth.required:
             raise ConfigError(
                 "who shows a pre-shared key shows no certificate: psks and client_auth.required exclude each other"
             )
@@ -335,7 +335,7 @@ class ServerConfig(Config):
             return
         listed = _credentials(self.credentials)
         object.__setattr__(self, "credentials", listed)
-        if not listed and not self.psks:
+        if not listed and not self.knows_psks:
             raise ConfigError("a server needs at least one credential", remedy="Credential.from_files(chain, key)")
         if any(credential.leaf.must_staple and credential.staples is None for credential in listed):
             raise ConfigError(
@@ -348,6 +348,21 @@ class ServerConfig(Config):
         ours = (*self.signature_schemes, *CERTIFICATE_ONLY) if older else self.signature_schemes
         if listed and not usable.intersection(ours):
             raise ConfigError("no credential can sign with any of signature_schemes")
+
+    @property
+    def knows_psks(self) -> bool:
+        """Whether a client may have a key that we know beforehand."""
+        return self.psk_source is not None or bool(self.psks)
+
+    @property
+    def psk_source(self) -> PskSource | None:
+        """Who has to be asked for keys, however empty it looks; None where they are listed."""
+        return None if isinstance(self.psks, tuple) else self.psks  # type: ignore[return-value] # with a find method
+
+    @property
+    def listed_psks(self) -> tuple[ExternalPsk, ...]:
+        """The keys that are listed; none where a source has to be asked."""
+        return self.psks if isinstance(self.psks, tuple) else ()
 
     @property
     def keeps_sessions(self) -> bool:

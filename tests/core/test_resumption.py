@@ -504,6 +504,25 @@ def test_a_server_may_look_its_keys_up(trust: TrustStore) -> None:
     assert pair.server.info.psk == b"sensor-7"
 
 
+class Table(dict[bytes, ExternalPsk]):
+    """Keys that come from elsewhere: there are none in the table itself, and so it counts as false."""
+
+    def find(self, identity: bytes) -> ExternalPsk | None:
+        return _psk("server") if identity == b"sensor-7" else None
+
+
+def test_a_source_of_keys_is_one_however_empty_it_looks(trust: TrustStore, credential: Credential) -> None:
+    class Nothing:
+        def credentials(self, hello: ClientHello) -> list[Credential]:
+            return []
+
+    client = ClientConfig(trust=trust, psks=[_psk("client")])
+    for server in (ServerConfig(psks=Table()), ServerConfig(psks=Table(), credentials=Nothing())):
+        assert handshake(ClientConnection(client, "localhost"), ServerConnection(server)).server.info.psk == b"sensor-7"
+    with pytest.raises(ConfigError, match="exclude each other"):
+        ServerConfig(credentials=[credential], psks=Table(), client_auth=ClientAuth(verify=trust))
+
+
 @pytest.mark.attack(16, "Selfie")
 def test_a_reflected_hello_finds_no_key(trust: TrustStore) -> None:
     """Selfie: a machine that calls and is called has a key for each; its own hello, sent back to it, opens nothing."""
