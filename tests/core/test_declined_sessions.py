@@ -388,6 +388,15 @@ def test_a_session_is_for_its_suite(
 
 
 @VERSIONS
+def test_who_offers_protocols_resumes_with_a_server_that_knows_none(
+    version: TLSVersion, kept: dict[str, Any], trust: TrustStore, credential: Credential
+) -> None:
+    both = machines(trust, credential, version, **kept)
+    both.client = both.client.replace(alpn=["h2", "http/1.1"])
+    assert [both.resumes() for _ in range(3)] == [False, True, True]
+
+
+@VERSIONS
 def test_credentials_do_not_matter_to_a_server_that_does_not_ask(
     version: TLSVersion,
     kept: dict[str, Any],

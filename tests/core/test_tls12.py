@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -390,7 +390,7 @@ def test_other_demands_make_a_full_handshake(
 ) -> None:
     staff = authority.issue("staff.test", usage="client")
     changes: list[tuple[dict[str, Any], dict[str, Any]]] = [
-        ({"alpn": ["h2"]}, {}),
+        ({"alpn": ["h2"]}, {"alpn": ["h2"]}),
         ({"trust": trust | CertificateAuthority("another").trust}, {}),
         ({"clock": lambda: datetime.now(UTC) + timedelta(hours=3)}, {}),
         ({"cipher_suites": [CipherSuite.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256]}, {}),
@@ -402,6 +402,27 @@ def test_other_demands_make_a_full_handshake(
         client = client_config.replace(sessions=ClientSessions())
         assert not resumed(client, keeping)
         assert not resumed(client.replace(**client_change), keeping.replace(**server_change))
+
+
+def test_a_server_may_settle_another_protocol_when_it_resumes(
+    client_config: ClientConfig, keeping: ServerConfig
+) -> None:
+    """ALPN is a connection's own (RFC 7301 §3.1): others than we resume with another, and it is remembered then."""
+
+    def changed(encoded: bytes) -> list[bytes]:
+        hello = ServerHello.parse(encoded[4:])
+        return [replace(hello, extensions=replace(hello.extensions, alpn=(b"b",))).encode()]
+
+    Changing = misbehaving(ServerConnection, {HandshakeType.SERVER_HELLO: changed})  # noqa: N806
+    sessions = ClientSessions()
+    client, server = client_config.replace(sessions=sessions, alpn=["a", "b"]), keeping.replace(alpn=["a"])
+    shaken(client, server)
+    pair = handshake(ClientConnection(client, "localhost"), Changing(server))
+    assert pair.client.info.resumed
+    assert pair.client.info.alpn == "b"
+    held = sessions.take("localhost")
+    assert held is not None
+    assert held.session.alpn == "b"
 
 
 def test_a_forgotten_session_is_no_failure(client_config: ClientConfig, server_config: ServerConfig) -> None:

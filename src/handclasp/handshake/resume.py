@@ -102,8 +102,8 @@ def _against_offering(held: ClientSession, config: ClientConfig) -> str:
         return f"the session's cipher suite {session.suite} is off"
     if session.policy != client_policy(config, asked=False) and session.policy != client_policy(config, asked=True):
         return "the session was made under another trust policy, or with other credentials of ours"
-    if session.alpn not in (config.alpn or ("",)):
-        return f"the session is for the protocol {session.alpn or '(none)'}"
+    if session.alpn and session.alpn not in config.alpn:
+        return f"the session is for the protocol {session.alpn}"
     return session.outdated(config.clock(), config.session_lifetime)
 
 
