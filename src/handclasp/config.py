@@ -70,6 +70,7 @@ class Config:
     alpn: Sequence[str] = ()
     """Application protocols, such as "h2". Empty: none is negotiated."""
     versions: Sequence[TLSVersion] = SUPPORTED_VERSIONS
+    """In any order: the newest that both sides have is chosen."""
     cipher_suites: Sequence[CipherSuite] = DEFAULT_SUITES
     groups: Sequence[NamedGroup] = DEFAULT_GROUPS
     """Key-agreement groups; post-quantum hybrids first. ML-KEM alone, such as MLKEM1024, has to be listed."""
@@ -105,7 +106,8 @@ class Config:
     entropy: Entropy = field(default_factory=SystemEntropy)
     clock: Clock = system_clock
     usable_versions: tuple[TLSVersion, ...] = field(init=False, repr=False, compare=False)
-    """Those of `versions` that one of `cipher_suites` belongs to: to offer another could only fail later."""
+    """Those of `versions` that one of `cipher_suites` belongs to, the newest first: to offer another could only fail
+    later."""
 
     def __post_init__(self) -> None:
         listed = ("alpn", "versions", "cipher_suites", "groups", "signature_schemes", "certificate_compression")
@@ -115,7 +117,7 @@ class Config:
         _check_codes("versions", self.versions, SUPPORTED_VERSIONS)
         _check_codes("cipher_suites", self.cipher_suites, SUITES if self.danger.rsa_key_transport else SAFE_SUITES)
         with_suites = {SUITES[suite].version for suite in self.cipher_suites}
-        usable = tuple(version for version in self.versions if version in with_suites)
+        usable = tuple(sorted(with_suites.intersection(self.versions), reverse=True))
         object.__setattr__(self, "usable_versions", usable)
         if not usable:
             raise ConfigError("none of cipher_suites belongs to one of versions")

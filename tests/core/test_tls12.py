@@ -122,6 +122,18 @@ def test_one_hello_serves_both_versions(client_config: ClientConfig, server_conf
         assert pair.client.info.version is pair.server.info.version is expected
 
 
+def test_the_newest_version_is_chosen_in_whatever_order(
+    client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    """To choose an older one, a server would have to say that it could do better, and every client would hang up."""
+    upwards = [TLSVersion.TLS_1_2, TLSVersion.TLS_1_3]
+    client, server = client_config.replace(versions=upwards), server_config.replace(versions=upwards)
+    assert client.usable_versions == server.usable_versions == (TLSVersion.TLS_1_3, TLSVersion.TLS_1_2)
+    assert client.versions == tuple(upwards)
+    for pair in (shaken(client, server), shaken(client.replace(versions=upwards[::-1]), server)):
+        assert pair.client.info.version is pair.server.info.version is TLSVersion.TLS_1_3
+
+
 @pytest.mark.parametrize("suite", [suite for suite in ClientConfig().cipher_suites if "WITH" in suite.name])
 def test_every_suite(
     suite: CipherSuite, client_config: ClientConfig, credential: Credential, rsa_credential: Credential
