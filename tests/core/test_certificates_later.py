@@ -31,6 +31,7 @@ from handclasp import (
     TrustStore,
     rules,
 )
+from handclasp.crypto.signatures import KeyKind
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.faults import inject, misbehaving
 from handclasp.lab.pair import Pair, handshake
@@ -135,6 +136,38 @@ def test_a_stranger_is_refused_or_nobody(unverified: str, trust: TrustStore, cre
     assert answers(pair) == [[]]
     assert not pair.server.info.verified_chain
     assert pair.server.info.client_error is not None
+    talk(pair)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_who_shows_a_strangers_certificate_later_is_whoever_it_was_before(
+    resumed: bool, trust: TrustStore, credential: Credential, mine: Credential, auth: ClientAuth
+) -> None:
+    stranger = CertificateAuthority("Another CA").issue("other.test", usage="client", key_kind=KeyKind.P384)
+    shown = [mine, stranger]
+
+    class Chooser:
+        fingerprint = b"one after the other"
+
+        def __call__(self, request: CredentialRequest) -> Credential:
+            return shown.pop(0)
+
+    client = {"credentials": Chooser(), "sessions": ClientSessions()}
+    server = {"client_auth": auth, "tickets": TicketKeys()}
+    pair = met(trust, credential, client, server)
+    if resumed:
+        pair = met(trust, credential, client, server)
+        assert pair.server.info.resumed
+    before = pair.server.info
+    assert before.verified_chain[0] == mine.leaf
+    pair.server.request_certificate(ClientAuth(verify=trust, required=False, unverified="anonymous"))
+    pair.shuttle()
+    assert shown == []
+    assert answers(pair) == [[]]
+    after = pair.server.info
+    assert after.verified_chain == before.verified_chain
+    assert after.peer_certificates == before.peer_certificates
+    assert after.client_signature_scheme == before.client_signature_scheme
     talk(pair)
 
 
