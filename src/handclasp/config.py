@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from .channel.outbound import Padding
 from .codes import Code
 from .crypto.entropy import Entropy, SystemEntropy
-from .crypto.groups import DEFAULT_GROUPS, GROUPS, POST_QUANTUM
+from .crypto.groups import CURVE_SHARE_SIZE, DEFAULT_GROUPS, GROUPS, POST_QUANTUM
 from .crypto.signatures import CERTIFICATE_ONLY
 from .crypto.signatures import SUPPORTED as SUPPORTED_SCHEMES
 from .crypto.suites import DEFAULT_SUITES, SAFE_SUITES, SUITES
@@ -23,7 +23,16 @@ from .identity.credentials import Credential, CredentialChooser, CredentialSourc
 from .identity.revocation.policy import Revocation
 from .identity.trust import TrustStore, Verifier
 from .keylog import KeyLog
-from .limits import EARLY_DATA, MAX_EARLY_DATA, MAX_PLAINTEXT, MAX_TICKETS_AT_ONCE, Limits
+from .limits import (
+    EARLY_DATA,
+    MAX_AUTHORITIES,
+    MAX_EARLY_DATA,
+    MAX_LIFETIME,
+    MAX_PLAINTEXT,
+    MAX_PSKS_OFFERED,
+    MAX_TICKETS_AT_ONCE,
+    Limits,
+)
 from .sessions.clock import Clock, system_clock
 from .sessions.external import ExternalPsk, PskRole, PskSource
 from .sessions.protocols import ClientSessionStore, ReplayStore, SessionStore, Tickets, is_shared
@@ -122,13 +131,15 @@ class Config:
         if not usable:
             raise ConfigError("none of cipher_suites belongs to one of versions")
         _check_codes("groups", self.groups, GROUPS)
+        if TLSVersion.TLS_1_3 not in usable and not CURVE_SHARE_SIZE.keys() & set(self.groups):
+            raise ConfigError("none of groups belongs to TLS 1.2, which knows plain curves alone")
         _check_codes("signature_schemes", self.signature_schemes, SUPPORTED_SCHEMES)
         if not all(isinstance(known, CertificateCompressor) for known in self.certificate_compression):
             raise ConfigError("certificate_compression takes compressors", remedy="handclasp.ZLIB is one")
         for name in ("session_lifetime", "key_lifetime"):
             lifetime = getattr(self, name)
-            if lifetime is not None and lifetime <= timedelta(0):
-                raise ConfigError(f"{name} must be positive")
+            if lifetime is not None and not timedelta(0) < lifetime <= MAX_LIFETIME:
+                raise ConfigError(f"{name} must be positive, and at most {MAX_LIFETIME.days} days")
         if self.key_bytes is not None and self.key_bytes < MAX_PLAINTEXT:
             raise ConfigError(f"key_bytes must be at least {MAX_PLAINTEXT}, a full record, not {self.key_bytes}")
         if not 64 <= self.most_content <= MAX_PLAINTEXT:
@@ -189,6 +200,7 @@ class ClientConfig(Config):
         if self.key_shares is not None:
             object.__setattr__(self, "key_shares", _listed("key_shares", self.key_shares))
         object.__setattr__(self, "psks", _psks(self.psks, PskRole.CLIENT))
+        _check_room(self.psks, self.cipher_suites)
         if not set(self.offered_shares) <= set(self.groups):
             raise ConfigError("key_shares holds a group that groups does not")
         if not callable(getattr(self.trust, "verify", None)):
@@ -250,6 +262,11 @@ class ClientAuth:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "authorities", _listed("authorities", self.authorities))
+        names: tuple[object, ...] = tuple(self.authorities)
+        if not all(isinstance(name, bytes) and name for name in names):
+            raise ConfigError("client_auth.authorities takes names of CAs as DER", remedy="certificate.subject_der")
+        if sum(2 + len(name) for name in self.authorities) > MAX_AUTHORITIES:
+            raise ConfigError(f"client_auth.authorities are {MAX_AUTHORITIES} bytes at most, all together")
         object.__setattr__(self, "revocation", Revocation.of(self.revocation))
         object.__setattr__(self, "unverified", _choice(UnverifiedClients, "client_auth.unverified", self.unverified))
         if self.required and self.unverified is UnverifiedClients.ANONYMOUS:
@@ -419,6 +436,15 @@ def _psks(values: object, role: PskRole) -> tuple[ExternalPsk, ...]:
     if any(psk.role is not role for psk in listed):
         raise ConfigError(f"psks of a {role.value} takes keys made with role={role.value!r}: see ExternalPsk")
     return listed
+
+
+def _check_room(psks: Sequence[ExternalPsk], suites: Sequence[CipherSuite]) -> None:
+    """Each key is named once for each hash, with four bytes for an age and a binder behind all (RFC 8446 §4.2.11)."""
+    hashes = {SUITES[suite].hash for suite in suites if SUITES[suite].version is TLSVersion.TLS_1_3}
+    named = [(psk.identity_for(algorithm), algorithm.size) for psk in psks for algorithm in hashes]
+    size = sum(2 + len(identity) + 4 + 1 + binder for identity, binder in named if identity is not None)
+    if size > MAX_PSKS_OFFERED:
+        raise ConfigError(f"psks would take {size} bytes of a ClientHello, and {MAX_PSKS_OFFERED} are the most")
 
 
 def _check_protocols(protocols: Sequence[str]) -> None:
