@@ -201,6 +201,9 @@ class ClientConfig(Config):
             object.__setattr__(self, "key_shares", _listed("key_shares", self.key_shares))
         object.__setattr__(self, "psks", _psks(self.psks, PskRole.CLIENT))
         _check_room(self.psks, self.cipher_suites)
+        _check_store("sessions", self.sessions, "ClientSessions", "take", "put")
+        if callable(getattr(self.sessions, "discard", None)):
+            raise ConfigError("sessions of a client takes a ClientSessions, or a store like it, not a server's")
         if not set(self.offered_shares) <= set(self.groups):
             raise ConfigError("key_shares holds a group that groups does not")
         if not callable(getattr(self.trust, "verify", None)):
@@ -334,12 +337,14 @@ class ServerConfig(Config):
     def __post_init__(self) -> None:
         super(ServerConfig, self).__post_init__()
         object.__setattr__(self, "unknown_names", _choice(UnknownNames, "unknown_names", self.unknown_names))
-        if not callable(getattr(self.psks, "find", None)):
+        if not _finds(self.psks):
             object.__setattr__(self, "psks", _psks(self.psks, PskRole.SERVER))
         if self.knows_psks and self.client_auth is not None and self.client_auth.required:
             raise ConfigError(
                 "who shows a pre-shared key shows no certificate: psks and client_auth.required exclude each other"
             )
+        _check_store("sessions", self.sessions, "ServerSessions", "get", "take", "put")
+        _check_store("tickets", self.tickets, "TicketKeys", "seal", "open")
         if self.early_data is not None and self.tickets is None and self.sessions is None:
             raise ConfigError("early data goes with resumed sessions: set tickets or sessions too")
         alone = self.early_data is not None and not is_shared(self.early_data.replay)
@@ -356,6 +361,8 @@ class ServerConfig(Config):
         object.__setattr__(self, "credentials", listed)
         if not listed and not self.knows_psks:
             raise ConfigError("a server needs at least one credential", remedy="Credential.from_files(chain, key)")
+        if not listed and TLSVersion.TLS_1_3 not in self.usable_versions:
+            raise ConfigError("psks are for TLS 1.3: a server of TLS 1.2 alone needs at least one credential")
         if any(credential.leaf.must_staple and credential.staples is None for credential in listed):
             raise ConfigError(
                 "a certificate demands a stapled OCSP response, and its credential has none: clients will refuse it",
@@ -430,12 +437,18 @@ def _credentials(values: object) -> tuple[Credential, ...]:
 
 
 def _psks(values: object, role: PskRole) -> tuple[ExternalPsk, ...]:
-    listed = tuple(values) if isinstance(values, Sequence) else (None,)
+    listed = tuple(values) if isinstance(values, Sequence) and not isinstance(values, (str, bytes)) else (None,)
     if not all(isinstance(value, ExternalPsk) for value in listed):
         raise ConfigError("psks takes ExternalPsk objects")
     if any(psk.role is not role for psk in listed):
         raise ConfigError(f"psks of a {role.value} takes keys made with role={role.value!r}: see ExternalPsk")
     return listed
+
+
+def _check_store(name: str, store: object, ours: str, *calls: str) -> None:
+    """Whether something may be a store, None among it, by the calls that are made to it."""
+    if store is not None and not all(callable(getattr(store, call, None)) for call in calls):
+        raise ConfigError(f"{name} takes something with {', '.join(calls)}: a {ours}, or another like it")
 
 
 def _check_room(psks: Sequence[ExternalPsk], suites: Sequence[CipherSuite]) -> None:
@@ -445,6 +458,11 @@ def _check_room(psks: Sequence[ExternalPsk], suites: Sequence[CipherSuite]) -> N
     size = sum(2 + len(identity) + 4 + 1 + binder for identity, binder in named if identity is not None)
     if size > MAX_PSKS_OFFERED:
         raise ConfigError(f"psks would take {size} bytes of a ClientHello, and {MAX_PSKS_OFFERED} are the most")
+
+
+def _finds(values: object) -> bool:
+    """Whether something can be asked for keys. Strings have a `find` too, which is another."""
+    return callable(getattr(values, "find", None)) and not isinstance(values, (str, bytes, bytearray))
 
 
 def _check_protocols(protocols: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ from handclasp import (
     PresentedChain,
     ServerConfig,
     ServerConnection,
+    ServerSessions,
     SignatureScheme,
     TicketKeys,
     TLSVersion,
@@ -125,6 +126,36 @@ def test_limits_have_floors_and_caps() -> None:
         for wrong in (cap + 1, 0):
             with pytest.raises(ValueError, match=name):
                 Limits(**{name: wrong})
+
+
+def test_stores_of_another_kind_are_refused(trust: TrustStore, credential: Credential) -> None:
+    kinds: list[Any] = [ClientSessions(), ServerSessions(), TicketKeys(), object(), b"sessions"]
+    fitting = []
+    for kind in kinds:
+        for name, make in (
+            ("client", lambda kind: ClientConfig(trust=trust, sessions=kind)),
+            ("server", lambda kind: ServerConfig(credentials=[credential], sessions=kind)),
+            ("tickets", lambda kind: ServerConfig(credentials=[credential], tickets=kind)),
+        ):
+            try:
+                make(kind)
+            except ConfigError:
+                continue
+            fitting.append((name, type(kind)))
+    assert fitting == [("client", ClientSessions), ("server", ServerSessions), ("tickets", TicketKeys)]
+
+
+def test_keys_known_beforehand_are_keys_and_for_tls_1_3(credential: Credential) -> None:
+    secrets: list[Any] = [b"secret", "secret", bytearray(b"secret")]
+    for wrong in secrets:
+        for make in (ServerConfig, ClientConfig):
+            with pytest.raises(ConfigError, match="psks"):
+                make(psks=wrong)
+    key = ExternalPsk(b"id", bytes(16), role="server")
+    older: dict[str, Any] = {"psks": [key], "versions": [TLSVersion.TLS_1_2]}
+    with pytest.raises(ConfigError, match="psks"):
+        ServerConfig(**older)
+    ServerConfig(credentials=[credential], **older)
 
 
 @pytest.mark.limit("MAX_PSKS_OFFERED")
