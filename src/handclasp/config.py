@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from .channel.outbound import Padding
 from .codes import Code
 from .crypto.entropy import Entropy, SystemEntropy
-from .crypto.groups import DEFAULT_GROUPS, GROUPS, POST_QUANTUM
+from .crypto.groups import CURVE_SHARE_SIZE, DEFAULT_GROUPS, GROUPS, POST_QUANTUM
 from .crypto.signatures import CERTIFICATE_ONLY
 from .crypto.signatures import SUPPORTED as SUPPORTED_SCHEMES
 from .crypto.suites import DEFAULT_SUITES, SAFE_SUITES, SUITES
@@ -23,7 +23,16 @@ from .identity.credentials import Credential, CredentialChooser, CredentialSourc
 from .identity.revocation.policy import Revocation
 from .identity.trust import TrustStore, Verifier
 from .keylog import KeyLog
-from .limits import EARLY_DATA, MAX_EARLY_DATA, MAX_PLAINTEXT, MAX_TICKETS_AT_ONCE, Limits
+from .limits import (
+    EARLY_DATA,
+    MAX_AUTHORITIES,
+    MAX_EARLY_DATA,
+    MAX_LIFETIME,
+    MAX_PLAINTEXT,
+    MAX_PSKS_OFFERED,
+    MAX_TICKETS_AT_ONCE,
+    Limits,
+)
 from .sessions.clock import Clock, system_clock
 from .sessions.external import ExternalPsk, PskRole, PskSource
 from .sessions.protocols import ClientSessionStore, ReplayStore, SessionStore, Tickets, is_shared
@@ -70,6 +79,7 @@ class Config:
     alpn: Sequence[str] = ()
     """Application protocols, such as "h2". Empty: none is negotiated."""
     versions: Sequence[TLSVersion] = SUPPORTED_VERSIONS
+    """In any order: the newest that both sides have is chosen."""
     cipher_suites: Sequence[CipherSuite] = DEFAULT_SUITES
     groups: Sequence[NamedGroup] = DEFAULT_GROUPS
     """Key-agreement groups; post-quantum hybrids first. ML-KEM alone, such as MLKEM1024, has to be listed."""
@@ -105,7 +115,8 @@ class Config:
     entropy: Entropy = field(default_factory=SystemEntropy)
     clock: Clock = system_clock
     usable_versions: tuple[TLSVersion, ...] = field(init=False, repr=False, compare=False)
-    """Those of `versions` that one of `cipher_suites` belongs to: to offer another could only fail later."""
+    """Those of `versions` that one of `cipher_suites` belongs to, the newest first: to offer another could only fail
+    later."""
 
     def __post_init__(self) -> None:
         listed = ("alpn", "versions", "cipher_suites", "groups", "signature_schemes", "certificate_compression")
@@ -115,18 +126,20 @@ class Config:
         _check_codes("versions", self.versions, SUPPORTED_VERSIONS)
         _check_codes("cipher_suites", self.cipher_suites, SUITES if self.danger.rsa_key_transport else SAFE_SUITES)
         with_suites = {SUITES[suite].version for suite in self.cipher_suites}
-        usable = tuple(version for version in self.versions if version in with_suites)
+        usable = tuple(sorted(with_suites.intersection(self.versions), reverse=True))
         object.__setattr__(self, "usable_versions", usable)
         if not usable:
             raise ConfigError("none of cipher_suites belongs to one of versions")
         _check_codes("groups", self.groups, GROUPS)
+        if TLSVersion.TLS_1_3 not in usable and not CURVE_SHARE_SIZE.keys() & set(self.groups):
+            raise ConfigError("none of groups belongs to TLS 1.2, which knows plain curves alone")
         _check_codes("signature_schemes", self.signature_schemes, SUPPORTED_SCHEMES)
         if not all(isinstance(known, CertificateCompressor) for known in self.certificate_compression):
             raise ConfigError("certificate_compression takes compressors", remedy="handclasp.ZLIB is one")
         for name in ("session_lifetime", "key_lifetime"):
             lifetime = getattr(self, name)
-            if lifetime is not None and lifetime <= timedelta(0):
-                raise ConfigError(f"{name} must be positive")
+            if lifetime is not None and not timedelta(0) < lifetime <= MAX_LIFETIME:
+                raise ConfigError(f"{name} must be positive, and at most {MAX_LIFETIME.days} days")
         if self.key_bytes is not None and self.key_bytes < MAX_PLAINTEXT:
             raise ConfigError(f"key_bytes must be at least {MAX_PLAINTEXT}, a full record, not {self.key_bytes}")
         if not 64 <= self.most_content <= MAX_PLAINTEXT:
@@ -152,7 +165,8 @@ class ClientConfig(Config):
     is stapled has to be good), "soft" and "hard" (the CA is asked)."""
     reverify: bool = False
     """Ask `trust`, and `revocation`, again when a session goes on, with the chain that was verified at its full
-    handshake; a no refuses the connection. Without it, only the chain's dates are looked at (RFC 8446 §4.6.1)."""
+    handshake; a no refuses the connection. Without it, only the chain's dates are looked at (RFC 8446 §4.6.1). Where
+    there is early data, they are asked before it is sent too, and after a no it is not."""
     credentials: Sequence[Credential] | CredentialChooser = ()
     """What to show a server that asks for a certificate: the first that fits, one from a CA it names before others.
 
@@ -186,6 +200,10 @@ class ClientConfig(Config):
         if self.key_shares is not None:
             object.__setattr__(self, "key_shares", _listed("key_shares", self.key_shares))
         object.__setattr__(self, "psks", _psks(self.psks, PskRole.CLIENT))
+        _check_room(self.psks, self.cipher_suites)
+        _check_store("sessions", self.sessions, "ClientSessions", "take", "put")
+        if callable(getattr(self.sessions, "discard", None)):
+            raise ConfigError("sessions of a client takes a ClientSessions, or a store like it, not a server's")
         if not set(self.offered_shares) <= set(self.groups):
             raise ConfigError("key_shares holds a group that groups does not")
         if not callable(getattr(self.trust, "verify", None)):
@@ -234,7 +252,8 @@ class ClientAuth:
     revocation: Revocation | str = field(default_factory=lambda: Revocation("off"))
     """The same as a client's, for clients; off unless said otherwise: few clients staple, and none of them has to."""
     reverify: bool = False
-    """Ask `verify`, and `revocation`, again when a client's session goes on, with the chain it showed at first."""
+    """Ask `verify`, and `revocation`, again when a client's session goes on, with the chain it showed at first: before
+    its early data is delivered."""
     authorities: Sequence[bytes] = ()
     """Names of the CAs we accept, DER, as a hint for the client."""
     unverified: UnverifiedClients | str = UnverifiedClients.REFUSE
@@ -246,6 +265,11 @@ class ClientAuth:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "authorities", _listed("authorities", self.authorities))
+        names: tuple[object, ...] = tuple(self.authorities)
+        if not all(isinstance(name, bytes) and name for name in names):
+            raise ConfigError("client_auth.authorities takes names of CAs as DER", remedy="certificate.subject_der")
+        if sum(2 + len(name) for name in self.authorities) > MAX_AUTHORITIES:
+            raise ConfigError(f"client_auth.authorities are {MAX_AUTHORITIES} bytes at most, all together")
         object.__setattr__(self, "revocation", Revocation.of(self.revocation))
         object.__setattr__(self, "unverified", _choice(UnverifiedClients, "client_auth.unverified", self.unverified))
         if self.required and self.unverified is UnverifiedClients.ANONYMOUS:
@@ -268,8 +292,8 @@ class EarlyData:
     replay: ReplayStore
     """Who remembers what was taken. There is no default: each machine by itself, or one store for all."""
     most: int = EARLY_DATA
-    """Most early data of one client, in bytes. By default one record of it is among what a server passes over that has
-    early data off by now (`limits.skipped_early_data`)."""
+    """Most early data of one client, in bytes; a ticket that allows more, from before a change, brings none. By default
+    one record of it is among what a server passes over that has early data off by now (`limits.skipped_early_data`)."""
     window: timedelta = timedelta(seconds=10)
     """How far the age that the client tells for its session may be off; a replay is refused by it later on."""
 
@@ -314,12 +338,14 @@ class ServerConfig(Config):
     def __post_init__(self) -> None:
         super(ServerConfig, self).__post_init__()
         object.__setattr__(self, "unknown_names", _choice(UnknownNames, "unknown_names", self.unknown_names))
-        if not callable(getattr(self.psks, "find", None)):
+        if not _finds(self.psks):
             object.__setattr__(self, "psks", _psks(self.psks, PskRole.SERVER))
-        if self.psks and self.client_auth is not None and self.client_auth.required:
+        if self.knows_psks and self.client_auth is not None and self.client_auth.required:
             raise ConfigError(
                 "who shows a pre-shared key shows no certificate: psks and client_auth.required exclude each other"
             )
+        _check_store("sessions", self.sessions, "ServerSessions", "get", "take", "put")
+        _check_store("tickets", self.tickets, "TicketKeys", "seal", "open")
         if self.early_data is not None and self.tickets is None and self.sessions is None:
             raise ConfigError("early data goes with resumed sessions: set tickets or sessions too")
         alone = self.early_data is not None and not is_shared(self.early_data.replay)
@@ -334,8 +360,10 @@ class ServerConfig(Config):
             return
         listed = _credentials(self.credentials)
         object.__setattr__(self, "credentials", listed)
-        if not listed and not self.psks:
+        if not listed and not self.knows_psks:
             raise ConfigError("a server needs at least one credential", remedy="Credential.from_files(chain, key)")
+        if not listed and TLSVersion.TLS_1_3 not in self.usable_versions:
+            raise ConfigError("psks are for TLS 1.3: a server of TLS 1.2 alone needs at least one credential")
         if any(credential.leaf.must_staple and credential.staples is None for credential in listed):
             raise ConfigError(
                 "a certificate demands a stapled OCSP response, and its credential has none: clients will refuse it",
@@ -347,6 +375,21 @@ class ServerConfig(Config):
         ours = (*self.signature_schemes, *CERTIFICATE_ONLY) if older else self.signature_schemes
         if listed and not usable.intersection(ours):
             raise ConfigError("no credential can sign with any of signature_schemes")
+
+    @property
+    def knows_psks(self) -> bool:
+        """Whether a client may have a key that we know beforehand."""
+        return self.psk_source is not None or bool(self.psks)
+
+    @property
+    def psk_source(self) -> PskSource | None:
+        """Who has to be asked for keys, however empty it looks; None where they are listed."""
+        return None if isinstance(self.psks, tuple) else self.psks  # type: ignore[return-value] # with a find method
+
+    @property
+    def listed_psks(self) -> tuple[ExternalPsk, ...]:
+        """The keys that are listed; none where a source has to be asked."""
+        return self.psks if isinstance(self.psks, tuple) else ()
 
     @property
     def keeps_sessions(self) -> bool:
@@ -395,12 +438,32 @@ def _credentials(values: object) -> tuple[Credential, ...]:
 
 
 def _psks(values: object, role: PskRole) -> tuple[ExternalPsk, ...]:
-    listed = tuple(values) if isinstance(values, Sequence) else (None,)
+    listed = tuple(values) if isinstance(values, Sequence) and not isinstance(values, (str, bytes)) else (None,)
     if not all(isinstance(value, ExternalPsk) for value in listed):
         raise ConfigError("psks takes ExternalPsk objects")
     if any(psk.role is not role for psk in listed):
         raise ConfigError(f"psks of a {role.value} takes keys made with role={role.value!r}: see ExternalPsk")
     return listed
+
+
+def _check_store(name: str, store: object, ours: str, *calls: str) -> None:
+    """Whether something may be a store, None among it, by the calls that are made to it."""
+    if store is not None and not all(callable(getattr(store, call, None)) for call in calls):
+        raise ConfigError(f"{name} takes something with {', '.join(calls)}: a {ours}, or another like it")
+
+
+def _check_room(psks: Sequence[ExternalPsk], suites: Sequence[CipherSuite]) -> None:
+    """Each key is named once for each hash, with four bytes for an age and a binder behind all (RFC 8446 §4.2.11)."""
+    hashes = {SUITES[suite].hash for suite in suites if SUITES[suite].version is TLSVersion.TLS_1_3}
+    named = [(psk.identity_for(algorithm), algorithm.size) for psk in psks for algorithm in hashes]
+    size = sum(2 + len(identity) + 4 + 1 + binder for identity, binder in named if identity is not None)
+    if size > MAX_PSKS_OFFERED:
+        raise ConfigError(f"psks would take {size} bytes of a ClientHello, and {MAX_PSKS_OFFERED} are the most")
+
+
+def _finds(values: object) -> bool:
+    """Whether something can be asked for keys. Strings have a `find` too, which is another."""
+    return callable(getattr(values, "find", None)) and not isinstance(values, (str, bytes, bytearray))
 
 
 def _check_protocols(protocols: Sequence[str]) -> None:

@@ -62,6 +62,9 @@ TICKET_ACCEPTED: Final = timedelta(hours=12)
 MOST_TICKET_KEYS: Final = 24
 """Keys that may be good at one time: each costs a look at every ticket."""
 
+MAX_LIFETIME: Final = timedelta(days=365)
+"""How long sessions and keys may be said to be good: longer is no limit, and no date far enough for it."""
+
 EARLY_DATA: Final = 14_336
 """Early data of one client that is taken where it is taken at all, in bytes: whoever sent it is not known yet."""
 
@@ -70,6 +73,10 @@ MAX_EARLY_DATA: Final = 1 << 20
 
 MAX_PSK_IDENTITY: Final = 16_384
 """Name of a key known beforehand, in bytes: well below what the extension can hold, so that several fit."""
+
+MAX_PSKS_OFFERED: Final = 1 << 15
+"""All such keys of a client as a ClientHello names them, in bytes: half of what there is room for. The other is for
+a ticket and the rest of the hello."""
 
 MAX_END_NAME: Final = 255
 """Name of an end of such a key, in bytes: what its length's one byte can say."""
@@ -97,6 +104,9 @@ MAX_REMEMBERED_BODY: Final = 96
 
 MOST_REMEMBERED_BODIES: Final = 64
 """Bodies that are kept so, of each extension: hellos say much the same."""
+
+MAX_AUTHORITIES: Final = 60_000
+"""Names of CAs that a server gives its clients as a hint, all together, in bytes: one extension has room for them."""
 
 LEAST_RSA_BITS: Final = 1024
 """RSA keys below it can be factored: no signature by them is believed, whoever vouches for them."""

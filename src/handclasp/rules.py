@@ -424,7 +424,6 @@ RESUMED_SUITE = Rule("RFC 5246 §7.4.1.3", Alert.ILLEGAL_PARAMETER, "a resumed s
 RESUMED_MASTER_SECRET = Rule(
     "RFC 7627 §5.3", Alert.HANDSHAKE_FAILURE, "a resumed session loses, or gains, the extended master secret"
 )
-RESUMED_ALPN = Rule("RFC 7301 §3.1", Alert.ILLEGAL_PARAMETER, "a resumed session changes its application protocol")
 CLIENT_CERTIFICATE_MISSING = Rule(
     "RFC 5246 §7.4.6",
     Alert.HANDSHAKE_FAILURE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from handclasp import (
     ZLIB,
     Alert,
+    Asked,
     CallbackError,
     CertificateCompression,
     CertificateError,
@@ -19,9 +20,13 @@ from handclasp import (
     ClientSessions,
     ConfigError,
     Credential,
+    EarlyData,
+    EarlyDataReceived,
+    EarlyDataRejected,
     HandshakeError,
     NegotiationError,
     PresentedChain,
+    ReplayGuard,
     Revocation,
     ServerConfig,
     ServerConnection,
@@ -35,6 +40,7 @@ from handclasp import (
     VerifiedPeer,
 )
 from handclasp.crypto.signatures import KeyKind
+from handclasp.events import Event
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.pair import Pair, handshake
 from handclasp.trace import Direction, MessageMoved, TraceEvent
@@ -261,6 +267,92 @@ def test_a_server_judges_its_client_again(
     assert pair.server.info.resumed
     assert pair.server.info.peer_certificates == ()
     assert pair.server.info.client_error is not None
+
+
+@dataclass
+class Slow(Recorder):
+    """The same, who has to be asked elsewhere."""
+
+    blocking = True
+
+
+def early_of(events: list[Event]) -> bytes:
+    return b"".join(event.data for event in events if isinstance(event, EarlyDataReceived))
+
+
+@pytest.mark.parametrize("says", [True, False])
+@pytest.mark.parametrize("unverified", list(UnverifiedClients))
+def test_a_client_is_judged_again_before_its_early_data_is_delivered(
+    trust: TrustStore, credential: Credential, staff: Credential, says: bool, unverified: UnverifiedClients
+) -> None:
+    recorder = Recorder()
+    client = ClientConfig(trust=trust, credentials=[staff], sessions=ClientSessions())
+    auth = ClientAuth(verify=recorder, required=False, reverify=True, unverified=unverified)
+    early_data = EarlyData(replay=ReplayGuard())
+    server = ServerConfig(credentials=[credential], client_auth=auth, tickets=TicketKeys(), early_data=early_data)
+    meet(client, server)
+    recorder.says = says
+    slow = Slow(says)
+    connection = ServerConnection(server.replace(client_auth=replace(auth, verify=slow)))
+    connection.receive_data(ClientConnection(client, "localhost", early_data=b"DELETE /").data_to_send())
+    (asked,) = connection.events()
+    assert isinstance(asked, Asked)
+    if says or unverified is UnverifiedClients.ANONYMOUS:
+        connection.answer(asked.question, _verdict(asked))
+        assert early_of(connection.events()) == b"DELETE /"
+        assert connection.info.resumed
+        assert connection.info.verified_chain == (staff.chain if says else ())
+        assert (connection.info.client_error is None) is says
+        assert len(slow.asked) == 1
+        return
+    with pytest.raises(CertificateError):
+        connection.answer(asked.question, _verdict(asked))
+    assert early_of(connection.events()) == b""
+
+
+def _verdict(asked: Asked) -> Any:
+    try:
+        return asked.question.put()
+    except CertificateError as no:
+        return no
+
+
+def test_it_is_known_whose_early_data_it_is(trust: TrustStore, credential: Credential, staff: Credential) -> None:
+    client = ClientConfig(trust=trust, credentials=[staff], sessions=ClientSessions())
+    early_data = EarlyData(replay=ReplayGuard())
+    auth = ClientAuth(verify=trust)
+    server = ServerConfig(credentials=[credential], client_auth=auth, tickets=TicketKeys(), early_data=early_data)
+    meet(client, server)
+    connection = ServerConnection(server)
+    connection.receive_data(ClientConnection(client, "localhost", early_data=b"GET /").data_to_send())
+    assert early_of(connection.events()) == b"GET /"
+    assert not connection.established
+    assert connection.info.resumed
+    assert connection.info.verified_chain[0] == staff.leaf
+
+
+@pytest.mark.parametrize("forgets", [True, False], ids=["a server that forgot", "a server that resumes"])
+def test_a_server_is_judged_again_before_early_data_is_sent(credential: Credential, forgets: bool) -> None:
+    recorder = Recorder()
+    client = ClientConfig(trust=recorder, revocation="off", sessions=ClientSessions(), reverify=True)
+    early_data = EarlyData(replay=ReplayGuard())
+    server = ServerConfig(credentials=[credential], tickets=TicketKeys(), early_data=early_data)
+    meet(client, server)
+    pair = handshake(ClientConnection(client, "localhost", early_data=b"secret"), ServerConnection(server))
+    assert early_of(pair.server_events) == b"secret"
+    assert [presented.resumed for presented in recorder.asked] == [False, True, True]
+    assert recorder.asked[1] == replace(recorder.asked[2], at=recorder.asked[1].at)
+    recorder.says = False
+    connection = ClientConnection(client, "localhost", early_data=b"secret")
+    assert connection.info.peer_certificates == ()
+    assert connection.info.early_data is False
+    (told,) = connection.events()
+    assert isinstance(told, EarlyDataRejected)
+    assert "accepted" in told.why
+    there = ServerConnection(server.replace(tickets=TicketKeys()) if forgets else server)
+    with pytest.raises(CertificateError):
+        handshake(connection, there)
+    assert early_of(there.events()) == b""
 
 
 def test_a_resumed_server_has_nothing_stapled(authority: CertificateAuthority) -> None:

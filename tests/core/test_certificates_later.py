@@ -31,6 +31,7 @@ from handclasp import (
     TrustStore,
     rules,
 )
+from handclasp.crypto.signatures import KeyKind
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.faults import inject, misbehaving
 from handclasp.lab.pair import Pair, handshake
@@ -138,6 +139,38 @@ def test_a_stranger_is_refused_or_nobody(unverified: str, trust: TrustStore, cre
     talk(pair)
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_who_shows_a_strangers_certificate_later_is_whoever_it_was_before(
+    resumed: bool, trust: TrustStore, credential: Credential, mine: Credential, auth: ClientAuth
+) -> None:
+    stranger = CertificateAuthority("Another CA").issue("other.test", usage="client", key_kind=KeyKind.P384)
+    shown = [mine, stranger]
+
+    class Chooser:
+        fingerprint = b"one after the other"
+
+        def __call__(self, request: CredentialRequest) -> Credential:
+            return shown.pop(0)
+
+    client = {"credentials": Chooser(), "sessions": ClientSessions()}
+    server = {"client_auth": auth, "tickets": TicketKeys()}
+    pair = met(trust, credential, client, server)
+    if resumed:
+        pair = met(trust, credential, client, server)
+        assert pair.server.info.resumed
+    before = pair.server.info
+    assert before.verified_chain[0] == mine.leaf
+    pair.server.request_certificate(ClientAuth(verify=trust, required=False, unverified="anonymous"))
+    pair.shuttle()
+    assert shown == []
+    assert answers(pair) == [[]]
+    after = pair.server.info
+    assert after.verified_chain == before.verified_chain
+    assert after.peer_certificates == before.peer_certificates
+    assert after.client_signature_scheme == before.client_signature_scheme
+    talk(pair)
+
+
 def test_a_resumed_connection_is_asked_again(
     trust: TrustStore, credential: Credential, mine: Credential, auth: ClientAuth
 ) -> None:
@@ -155,6 +188,42 @@ def test_a_resumed_connection_is_asked_again(
     pair.server.request_certificate(auth)
     pair.shuttle()
     assert answers(pair) == [[mine.leaf.der]]
+
+
+@pytest.mark.attack(34, "sessions across configurations")
+@pytest.mark.parametrize("then", ["the same", "another", "nobody"])
+def test_tickets_that_come_after_an_answer_are_for_who_gave_it(
+    then: str, trust: TrustStore, credential: Credential, mine: Credential, auth: ClientAuth
+) -> None:
+    """A server may put into them whom it was told, as OpenSSL does: another user of the cache must not show them."""
+    sessions = ClientSessions()
+    server = {"tickets": TicketKeys(), "ticket_count": 0}
+    pair = met(trust, credential, {"credentials": [mine], "sessions": sessions}, server)
+    pair.server.request_certificate(auth)
+    pair.shuttle()
+    pair.server.send_tickets(1)
+    pair.shuttle()
+    assert len(sessions) == 1
+    other = CertificateAuthority("Another CA").issue("other.test", usage="client")
+    ours = {"the same": [mine], "another": [other], "nobody": []}[then]
+    pair = met(trust, credential, {"credentials": ours, "sessions": sessions}, server)
+    assert pair.client.info.resumed is (then == "the same")
+    assert ("other credentials" in pair.client.info.session_declined) is (then != "the same")
+
+
+def test_tickets_after_an_answer_are_not_kept_where_nothing_tells_credentials_apart(
+    trust: TrustStore, credential: Credential, mine: Credential, auth: ClientAuth
+) -> None:
+    sessions = ClientSessions()
+    client = {"credentials": lambda request: mine, "sessions": sessions}
+    pair = met(trust, credential, client, {"tickets": TicketKeys(), "ticket_count": 0})
+    for expected in (1, 1):
+        pair.server.send_tickets(1)
+        pair.shuttle()
+        assert len(sessions) == expected
+        pair.server.request_certificate(auth)
+        pair.shuttle()
+    assert answers(pair) == [[mine.leaf.der]] * 2
 
 
 class Slow:
@@ -186,6 +255,32 @@ def test_nothing_comes_between_the_messages_of_an_answer(
     pair.shuttle()
     assert answers(pair) == [[mine.leaf.der]]
     assert pair.server_data() == b"meanwhileunder new keys"
+
+
+@pytest.mark.parametrize("way", ["at our wish", "by their time"])
+def test_new_keys_of_ours_are_no_part_of_an_answer(
+    way: str, trust: TrustStore, credential: Credential, mine: Credential, auth: ClientAuth
+) -> None:
+    """An answer may take several records; what we say between them is not what the client signed."""
+    server = {} if way == "at our wish" else {"key_bytes": 16_384}
+    pair = met(trust, credential, {"credentials": [mine], "most_content": 64}, server)
+    pair.server.request_certificate(auth)
+    pair.client.receive_data(pair.server.data_to_send())
+    answer, changed = pair.client.data_to_send(), 0
+    while answer:
+        size = 5 + int.from_bytes(answer[3:5])
+        pair.server.receive_data(answer[:size])
+        answer = answer[size:]
+        if pair.server.waiting_for in (("CertificateVerify",), ("Finished",)):
+            changed += 1
+            if way == "at our wish":
+                pair.server.update_keys()
+            else:
+                pair.server.send(bytes(20_000))
+    assert changed > 1
+    pair.shuttle()
+    assert answers(pair) == [[mine.leaf.der]]
+    talk(pair)
 
 
 def test_who_has_said_goodbye_says_no_more(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +16,31 @@ from handclasp import (
     CipherSuite,
     ClientAuth,
     ClientConfig,
+    ClientConnection,
+    ClientSessions,
     ConfigError,
     Credential,
+    CredentialRequest,
+    ExternalPsk,
     KeyLogFile,
     Limits,
     NamedGroup,
     PadTo,
     PresentedChain,
     ServerConfig,
+    ServerConnection,
+    ServerSessions,
     SignatureScheme,
+    TicketKeys,
     TLSVersion,
     TrustStore,
     UnknownNames,
 )
+from handclasp.crypto.groups import GROUPS
 from handclasp.danger import InsecureWarning, insecure_no_verification
 from handclasp.keylog import key_log_line
-from handclasp.limits import HARD_CAPS
+from handclasp.lab.pair import handshake
+from handclasp.limits import HARD_CAPS, MAX_TICKET
 
 
 def test_configurations_are_values(trust: TrustStore, credential: Credential) -> None:
@@ -78,6 +89,9 @@ def test_the_first_hybrid_brings_a_plain_share_along(trust: TrustStore) -> None:
         {"signature_schemes": []},
         {"record_size_limit": 63},
         {"record_size_limit": 16_386},
+        {"versions": [TLSVersion.TLS_1_2], "groups": [NamedGroup.X25519_MLKEM768]},
+        {"session_lifetime": timedelta.max},
+        {"key_lifetime": timedelta(days=73_000)},
         {"trust": None},
         {"credentials": ["me.pem"]},
     ],
@@ -87,17 +101,22 @@ def test_a_client_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
         ClientConfig(**wrong)
 
 
-def test_a_server_that_cannot_work_is_refused(credential: Credential) -> None:
+def test_a_server_that_cannot_work_is_refused(credential: Credential, trust: TrustStore) -> None:
     mistakes: list[dict[str, Any]] = [
         {"credentials": []},
         {"credentials": [credential], "signature_schemes": [SignatureScheme.ED25519]},
         {"credentials": [credential], "unknown_names": "perhaps"},
+        {"credentials": [credential], "versions": [TLSVersion.TLS_1_2], "groups": [NamedGroup.X25519_MLKEM768]},
     ]
     for wrong in mistakes:
         with pytest.raises(ConfigError):
             ServerConfig(**wrong)
     with pytest.raises(ConfigError):
         ClientAuth(verify=None)  # type: ignore[arg-type]
+    wrong_names: list[Any] = [[b""], ["CN=us"], [b"a", b""]]
+    for names in wrong_names:
+        with pytest.raises(ConfigError, match="authorities"):
+            ClientAuth(verify=trust, authorities=names)
     assert ServerConfig(credentials=[credential], unknown_names="refuse").unknown_names is UnknownNames.REFUSE
 
 
@@ -107,6 +126,96 @@ def test_limits_have_floors_and_caps() -> None:
         for wrong in (cap + 1, 0):
             with pytest.raises(ValueError, match=name):
                 Limits(**{name: wrong})
+
+
+def test_stores_of_another_kind_are_refused(trust: TrustStore, credential: Credential) -> None:
+    kinds: list[Any] = [ClientSessions(), ServerSessions(), TicketKeys(), object(), b"sessions"]
+    fitting = []
+    for kind in kinds:
+        for name, make in (
+            ("client", lambda kind: ClientConfig(trust=trust, sessions=kind)),
+            ("server", lambda kind: ServerConfig(credentials=[credential], sessions=kind)),
+            ("tickets", lambda kind: ServerConfig(credentials=[credential], tickets=kind)),
+        ):
+            try:
+                make(kind)
+            except ConfigError:
+                continue
+            fitting.append((name, type(kind)))
+    assert fitting == [("client", ClientSessions), ("server", ServerSessions), ("tickets", TicketKeys)]
+
+
+def test_keys_known_beforehand_are_keys_and_for_tls_1_3(credential: Credential) -> None:
+    secrets: list[Any] = [b"secret", "secret", bytearray(b"secret")]
+    for wrong in secrets:
+        for make in (ServerConfig, ClientConfig):
+            with pytest.raises(ConfigError, match="psks"):
+                make(psks=wrong)
+    key = ExternalPsk(b"id", bytes(16), role="server")
+    older: dict[str, Any] = {"psks": [key], "versions": [TLSVersion.TLS_1_2]}
+    with pytest.raises(ConfigError, match="psks"):
+        ServerConfig(**older)
+    ServerConfig(credentials=[credential], **older)
+
+
+@pytest.mark.limit("MAX_PSKS_OFFERED")
+def test_keys_fit_into_one_hello(trust: TrustStore, credential: Credential) -> None:
+    """Beside the largest ticket there is, and a key share of every group."""
+
+    def key(size: int, context: bytes | None = None) -> ExternalPsk:
+        return ExternalPsk(bytes(size), bytes(16), role="client", context=context)
+
+    around = 2 + 4 + 1 + 32  # the length of a name, an age, and a binder with its length
+    last = 32_768 - (16_384 + around) - around
+    sessions = ClientSessions()
+    client = ClientConfig(trust=trust, groups=list(GROUPS), key_shares=list(GROUPS), sessions=sessions)
+    server = ServerConfig(credentials=[credential], tickets=TicketKeys())
+    handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+    held = sessions.take("localhost")
+    assert held is not None
+    sessions.put("localhost", replace(held, ticket=bytes(MAX_TICKET)))
+    full = client.replace(psks=[key(16_384), key(last)])
+    assert handshake(ClientConnection(full, "localhost"), ServerConnection(server)).client.established
+    for too_many in ([key(16_384), key(last + 1)], [key(16_384, bytes(16_384))], [key(8_000, bytes(8_400))]):
+        with pytest.raises(ConfigError, match="32768"):
+            client.replace(psks=too_many)
+
+
+@pytest.mark.limit("MAX_LIFETIME")
+@pytest.mark.parametrize("version", [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2], ids=str)
+def test_nothing_lives_for_ever(version: TLSVersion, trust: TrustStore, credential: Credential) -> None:
+    year = timedelta(days=365)
+    longest: dict[str, Any] = {"session_lifetime": year, "key_lifetime": year, "versions": [version]}
+    client = ClientConfig(trust=trust, sessions=ClientSessions(), **longest)
+    server = ServerConfig(credentials=[credential], tickets=TicketKeys(), **longest)
+    for resumed in (False, True):
+        pair = handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+        assert pair.client.info.resumed is resumed
+    for name in ("session_lifetime", "key_lifetime"):
+        for config in (client, server):
+            for wrong in (year + timedelta.resolution, timedelta.max, timedelta(0)):
+                with pytest.raises(ConfigError, match=name):
+                    config.replace(**{name: wrong})
+
+
+@pytest.mark.limit("MAX_AUTHORITIES")
+@pytest.mark.parametrize("version", [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2], ids=str)
+def test_names_of_authorities_fit_into_one_message(
+    version: TLSVersion, trust: TrustStore, credential: Credential
+) -> None:
+    names = [bytes([number]) * 998 for number in range(60)]
+    auth = ClientAuth(verify=trust, required=False, authorities=names)
+    asked: list[tuple[bytes, ...]] = []
+
+    def choose(request: CredentialRequest) -> None:
+        asked.append(tuple(request.authorities))
+
+    client = ClientConfig(trust=trust, credentials=choose, versions=[version])
+    server = ServerConfig(credentials=[credential], client_auth=auth)
+    assert handshake(ClientConnection(client, "localhost"), ServerConnection(server)).client.established
+    assert asked == [tuple(names)]
+    with pytest.raises(ConfigError, match="60000"):
+        replace(auth, authorities=[*names[1:], bytes(999)])
 
 
 def test_padding_fills_up_to_a_multiple() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from handclasp import (
+    CallbackError,
     CipherSuite,
     ClientAuth,
     ClientConfig,
@@ -22,6 +24,8 @@ from handclasp import (
     Data,
     EarlyData,
     EarlyDataReceived,
+    ExternalPsk,
+    HandshakeError,
     ReplayGuard,
     ServerConfig,
     ServerConnection,
@@ -31,9 +35,13 @@ from handclasp import (
     TLSVersion,
     TrustStore,
 )
+from handclasp.crypto.secret import Secret
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.faults import misbehaving
 from handclasp.lab.pair import Pair, handshake
+from handclasp.limits import MAX_TICKET
+from handclasp.sessions.cache import ClientSession
+from handclasp.sessions.session import Session
 from handclasp.wire.messages12 import NewSessionTicket12
 from handclasp.wire.names import HandshakeType
 from sessions.machines import NOW, Machines, Now, Seen
@@ -188,6 +196,106 @@ def test_a_client_does_not_try_what_the_server_has_ended(trust: TrustStore, cred
     assert told(pair)[1] == []
 
 
+# --- stores that are not ours ----------------------------------------------------------------------------------------
+
+
+class Giving:
+    """A client's store that gives out one session again and again."""
+
+    def __init__(self, held: ClientSession) -> None:
+        self.held = held
+
+    def take(self, name: str) -> ClientSession:
+        return self.held
+
+    def put(self, name: str, session: ClientSession) -> None:
+        pass
+
+
+def naive(session: Session) -> Session:
+    created, authenticated, expires = session.created, session.authenticated, session.expires
+    return replace(
+        session,
+        created=created.replace(tzinfo=None),
+        authenticated=authenticated.replace(tzinfo=None),
+        expires=expires.replace(tzinfo=None),
+    )
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda held: replace(held, session=replace(held.session, verified_chain=())), "no server"),
+        (lambda held: replace(held, session=naive(held.session)), "zone"),
+        (lambda held: replace(held, session=replace(held.session, expires=datetime.max)), "zone"),
+        (lambda held: replace(held, ticket=bytes(70_000)), "shown"),
+        (lambda held: replace(held, ticket=b"", session_id=bytes(33)), "shown"),
+        (lambda held: replace(held, ticket=b"", session_id=b""), "shown"),
+    ],
+    ids=["nobody verified", "no zone", "one of no zone", "a ticket too large", "an id too long", "nothing"],
+)
+def test_a_session_that_cannot_be_right_is_not_offered(
+    spoil: Callable[[ClientSession], ClientSession],
+    why: str,
+    version: TLSVersion,
+    trust: TrustStore,
+    credential: Credential,
+) -> None:
+    both = machines(trust, credential, version, tickets=TicketKeys())
+    both.meet()
+    assert both.client.sessions is not None
+    held = both.client.sessions.take("localhost")
+    assert isinstance(held, ClientSession)
+    both.client = both.client.replace(sessions=Giving(held))
+    assert both.resumes()
+    both.client = both.client.replace(sessions=Giving(spoil(held)))
+    pair = both.meet()
+    assert not pair.client.info.resumed
+    assert pair.client.info.verified_chain
+    assert why in told(pair)[0][0]
+
+
+@VERSIONS
+def test_a_kept_session_that_cannot_be_right_is_not_taken(
+    version: TLSVersion, trust: TrustStore, credential: Credential
+) -> None:
+    class Naive(ServerSessions):
+        def _spoilt(self, session: Session | None) -> Session | None:
+            return None if session is None else naive(session)
+
+        def get(self, session_id: bytes) -> Session | None:
+            return self._spoilt(super().get(session_id))
+
+        def take(self, session_id: bytes) -> Session | None:
+            return self._spoilt(super().take(session_id))
+
+    both = machines(trust, credential, version, sessions=Naive())
+    both.meet()
+    assert "zone" in told(both.meet())[1][0]
+
+
+@pytest.mark.limit("MAX_TICKET")
+@VERSIONS
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_a_ticket_that_no_client_keeps_is_a_mistake_of_who_made_it(
+    beyond: int, version: TLSVersion, trust: TrustStore, credential: Credential
+) -> None:
+    class Sealing:
+        def seal(self, session: Session, now: datetime) -> bytes:
+            return bytes(MAX_TICKET + beyond)
+
+        def open(self, ticket: bytes, now: datetime) -> None:
+            return None
+
+    both = machines(trust, credential, version, tickets=Sealing())
+    if not beyond:
+        assert not both.resumes()
+        return
+    with pytest.raises(CallbackError, match="ticket"):
+        both.meet()
+
+
 # --- bound -----------------------------------------------------------------------------------------------------------
 
 
@@ -213,6 +321,31 @@ def test_a_session_goes_on_as_whom_it_was_made(
         pair = both.meet()
         assert pair.server.info.resumed
         assert [chain.der for chain in pair.server.info.verified_chain[:1]] == [shown.leaf.der for shown in ours]
+
+
+@pytest.mark.attack(36, "sessions across versions")
+@pytest.mark.parametrize("version", [TLSVersion.TLS_1_3, TLSVersion.TLS_1_2], ids=str)
+def test_nobody_who_heard_an_id_has_its_session_forgotten(
+    version: TLSVersion, trust: TrustStore, credential: Credential
+) -> None:
+    """An id of TLS 1.2 is there for all to read. A stranger names it, as a key in TLS 1.3 and as itself in TLS 1.2."""
+    sessions = ServerSessions()
+    both = machines(trust, credential, TLSVersion.TLS_1_2, sessions=sessions)
+    both.meet()
+    (overheard,) = sessions._by_id
+    if version is TLSVersion.TLS_1_3:
+        key = ExternalPsk(overheard, bytes(range(32)), role="client")
+        stranger = ClientConfig(trust=trust, psks=[key], clock=both.clock)
+        pair = handshake(ClientConnection(stranger, "localhost"), ServerConnection(both.server))
+        assert not pair.server.info.resumed
+    else:
+        held = both.client.sessions.take("localhost") if both.client.sessions is not None else None
+        assert isinstance(held, ClientSession)
+        wrong = Giving(replace(held, session=replace(held.session, secret=Secret(bytes(48)))))
+        with pytest.raises(HandshakeError):
+            handshake(ClientConnection(both.client.replace(sessions=wrong), "localhost"), ServerConnection(both.server))
+        both.client.sessions.put("localhost", held)  # type: ignore[union-attr]
+    assert both.resumes()
 
 
 SHA256, SHA384 = CipherSuite.TLS_AES_128_GCM_SHA256, CipherSuite.TLS_AES_256_GCM_SHA384
@@ -252,6 +385,15 @@ def test_a_session_is_for_its_suite(
     assert not pair.client.info.resumed
     assert pair.server.info.cipher_suite is used
     assert "suite" in told(pair)[1][0]
+
+
+@VERSIONS
+def test_who_offers_protocols_resumes_with_a_server_that_knows_none(
+    version: TLSVersion, kept: dict[str, Any], trust: TrustStore, credential: Credential
+) -> None:
+    both = machines(trust, credential, version, **kept)
+    both.client = both.client.replace(alpn=["h2", "http/1.1"])
+    assert [both.resumes() for _ in range(3)] == [False, True, True]
 
 
 @VERSIONS
@@ -339,6 +481,23 @@ def test_what_was_allowed_by_default_passes_where_it_is_off_by_now(trust: TrustS
     assert both.meet(early_data=bytes(most)).client.info.early_data is False
 
 
+@pytest.mark.parametrize("sent", [5, 60_000])
+@pytest.mark.parametrize("now", [100, None], ids=["less by now", "off by now"])
+def test_no_more_is_taken_than_is_allowed_by_now(
+    sent: int, now: int | None, trust: TrustStore, credential: Credential
+) -> None:
+    """A ticket may come from before a restart, or from another configuration with its keys."""
+    both = machines(trust, credential, TLSVersion.TLS_1_3, tickets=TicketKeys())
+    both.server = both.server.replace(early_data=EarlyData(replay=Seen(), most=60_000))
+    both.meet()
+    less = None if now is None else EarlyData(replay=Seen(), most=now)
+    both.server = both.server.replace(early_data=less)
+    pair = both.meet(early_data=bytes(sent))
+    assert pair.client.info.resumed
+    assert pair.client.info.early_data is pair.server.info.early_data is False
+    assert not any(isinstance(event, EarlyDataReceived) for event in pair.server_events)
+
+
 @pytest.mark.attack(17, "0-RTT replay")
 @pytest.mark.parametrize("order", ["the guard first", "the session first"])
 def test_a_replay_store_of_one_process_takes_nothing_from_before_its_time(
@@ -362,6 +521,39 @@ def test_a_replay_store_of_one_process_takes_nothing_from_before_its_time(
     if order == "the session first":
         both.server = both.server.replace(early_data=EarlyData(replay=ReplayGuard(clock=both.clock)))
     assert not taken()
+
+
+@pytest.mark.attack(17, "0-RTT replay")
+@pytest.mark.parametrize("apart", [0, 30, 60])
+def test_early_data_is_taken_once_by_machines_whose_clocks_are_apart(
+    apart: float, trust: TrustStore, credential: Credential
+) -> None:
+    """It is still fresh on a machine whose clock is behind: the claim has to last until it is not."""
+    both = machines(trust, credential, TLSVersion.TLS_1_3, tickets=TicketKeys())
+    true = both.clock
+    ends: dict[bytes, datetime] = {}
+
+    class Kept:
+        """A store with a clock of its own, as Redis has."""
+
+        def claim(self, key: bytes, now: datetime, until: datetime) -> bool:
+            live = key in ends and true() < ends[key]
+            ends.setdefault(key, true() + (until - now))
+            return not live
+
+    fast = both.server = both.server.replace(early_data=EarlyData(replay=Kept()))
+    slow = fast.replace(clock=lambda: true() - timedelta(seconds=apart))
+    both.meet()
+    true.forward(minutes=2)
+    flight = ClientConnection(both.client, "localhost", early_data=b"pay").data_to_send()
+    true.forward(seconds=-9)
+    taken = []
+    for machine, after in ((fast, 0), (slow, 10), (slow, 9), (slow, apart / 2), (slow, apart / 2 - 1)):
+        true.forward(seconds=after)
+        server = ServerConnection(machine)
+        server.receive_data(flight)
+        taken.append(any(isinstance(event, EarlyDataReceived) for event in server.events()))
+    assert taken == [True, False, False, False, False]
 
 
 @pytest.mark.attack(17, "0-RTT replay")

@@ -403,6 +403,19 @@ def test_early_data_has_to_be_fresh(early: Machines, late: float, taken: bool) -
 
 
 @pytest.mark.attack(17, "0-RTT replay")
+@pytest.mark.parametrize("off", [10, -10])
+def test_early_data_is_not_fresh_at_the_very_end_of_its_window(machines: Machines, off: float) -> None:
+    """A store may forget a claim at that moment."""
+    machines.clock.at = machines.clock.at.replace(microsecond=0)  # the age is told in milliseconds
+    machines.server = machines.server.replace(early_data=EarlyData(replay=Seen()))
+    machines.meet()
+    machines.clock.forward(minutes=1)
+    client = ClientConnection(machines.client, "localhost", early_data=b"now")
+    machines.clock.forward(seconds=off)
+    assert _early_data(handshake(client, ServerConnection(machines.server))) == b""
+
+
+@pytest.mark.attack(17, "0-RTT replay")
 def test_a_replay_store_that_fails_refuses_the_connection(early: Machines) -> None:
     class Broken:
         def claim(self, key: bytes, now: datetime, until: datetime) -> bool:
@@ -489,6 +502,25 @@ def test_a_server_may_look_its_keys_up(trust: TrustStore) -> None:
     client = ClientConfig(trust=trust, psks=[_psk("client", b"unknown"), _psk("client")])
     pair = handshake(ClientConnection(client, "localhost"), ServerConnection(ServerConfig(psks=Source())))
     assert pair.server.info.psk == b"sensor-7"
+
+
+class Table(dict[bytes, ExternalPsk]):
+    """Keys that come from elsewhere: there are none in the table itself, and so it counts as false."""
+
+    def find(self, identity: bytes) -> ExternalPsk | None:
+        return _psk("server") if identity == b"sensor-7" else None
+
+
+def test_a_source_of_keys_is_one_however_empty_it_looks(trust: TrustStore, credential: Credential) -> None:
+    class Nothing:
+        def credentials(self, hello: ClientHello) -> list[Credential]:
+            return []
+
+    client = ClientConfig(trust=trust, psks=[_psk("client")])
+    for server in (ServerConfig(psks=Table()), ServerConfig(psks=Table(), credentials=Nothing())):
+        assert handshake(ClientConnection(client, "localhost"), ServerConnection(server)).server.info.psk == b"sensor-7"
+    with pytest.raises(ConfigError, match="exclude each other"):
+        ServerConfig(credentials=[credential], psks=Table(), client_auth=ClientAuth(verify=trust))
 
 
 @pytest.mark.attack(16, "Selfie")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -120,6 +120,18 @@ def test_one_hello_serves_both_versions(client_config: ClientConfig, server_conf
         assert pair.client.info.version is pair.server.info.version is expected
         pair = shaken(client_config.replace(versions=versions), server_config.replace(versions=BOTH))
         assert pair.client.info.version is pair.server.info.version is expected
+
+
+def test_the_newest_version_is_chosen_in_whatever_order(
+    client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    """To choose an older one, a server would have to say that it could do better, and every client would hang up."""
+    upwards = [TLSVersion.TLS_1_2, TLSVersion.TLS_1_3]
+    client, server = client_config.replace(versions=upwards), server_config.replace(versions=upwards)
+    assert client.usable_versions == server.usable_versions == (TLSVersion.TLS_1_3, TLSVersion.TLS_1_2)
+    assert client.versions == tuple(upwards)
+    for pair in (shaken(client, server), shaken(client.replace(versions=upwards[::-1]), server)):
+        assert pair.client.info.version is pair.server.info.version is TLSVersion.TLS_1_3
 
 
 @pytest.mark.parametrize("suite", [suite for suite in ClientConfig().cipher_suites if "WITH" in suite.name])
@@ -390,7 +402,7 @@ def test_other_demands_make_a_full_handshake(
 ) -> None:
     staff = authority.issue("staff.test", usage="client")
     changes: list[tuple[dict[str, Any], dict[str, Any]]] = [
-        ({"alpn": ["h2"]}, {}),
+        ({"alpn": ["h2"]}, {"alpn": ["h2"]}),
         ({"trust": trust | CertificateAuthority("another").trust}, {}),
         ({"clock": lambda: datetime.now(UTC) + timedelta(hours=3)}, {}),
         ({"cipher_suites": [CipherSuite.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256]}, {}),
@@ -402,6 +414,27 @@ def test_other_demands_make_a_full_handshake(
         client = client_config.replace(sessions=ClientSessions())
         assert not resumed(client, keeping)
         assert not resumed(client.replace(**client_change), keeping.replace(**server_change))
+
+
+def test_a_server_may_settle_another_protocol_when_it_resumes(
+    client_config: ClientConfig, keeping: ServerConfig
+) -> None:
+    """ALPN is a connection's own (RFC 7301 §3.1): others than we resume with another, and it is remembered then."""
+
+    def changed(encoded: bytes) -> list[bytes]:
+        hello = ServerHello.parse(encoded[4:])
+        return [replace(hello, extensions=replace(hello.extensions, alpn=(b"b",))).encode()]
+
+    Changing = misbehaving(ServerConnection, {HandshakeType.SERVER_HELLO: changed})  # noqa: N806
+    sessions = ClientSessions()
+    client, server = client_config.replace(sessions=sessions, alpn=["a", "b"]), keeping.replace(alpn=["a"])
+    shaken(client, server)
+    pair = handshake(ClientConnection(client, "localhost"), Changing(server))
+    assert pair.client.info.resumed
+    assert pair.client.info.alpn == "b"
+    held = sessions.take("localhost")
+    assert held is not None
+    assert held.session.alpn == "b"
 
 
 def test_a_forgotten_session_is_no_failure(client_config: ClientConfig, server_config: ServerConfig) -> None:

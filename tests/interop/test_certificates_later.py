@@ -11,6 +11,7 @@ from handclasp import (
     ClientAuthenticated,
     ClientConfig,
     ClientConnection,
+    ClientSessions,
     ConfigError,
     ServerConfig,
     ServerConnection,
@@ -82,6 +83,23 @@ def test_our_client_answers_under_new_keys(identities: Identities) -> None:
     assert meeting.theirs.certificate == mine.credential.leaf.der
 
 
+def test_what_openssl_was_told_later_is_not_resumed_by_another(identities: Identities) -> None:
+    """Its tickets after an answer hold the certificate it was shown."""
+    context, sessions = asking(identities), ClientSessions()
+    mine, others = identities.of(), identities.of(KeyKind.P384)
+    seen = []
+    for shown, ask in ((mine, True), (others, False)):
+        config = ClientConfig(
+            trust=identities.trust, credentials=[shown.credential], post_handshake_auth=True, sessions=sessions
+        )
+        meeting = shake(ClientConnection(config, NAME), StdlibPeer(context))
+        if ask:
+            asked(meeting)
+        meeting.exchange(b"from us", b"from them")
+        seen.append(meeting.theirs.certificate)
+    assert seen == [mine.credential.leaf.der, None]
+
+
 def test_our_client_has_none(identities: Identities) -> None:
     config = ClientConfig(trust=identities.trust, post_handshake_auth=True)
     meeting = shake(ClientConnection(config, NAME), StdlibPeer(asking(identities, ssl.CERT_OPTIONAL)))
@@ -139,3 +157,24 @@ def test_our_server_does_not_ask_who_did_not_offer(identities: Identities) -> No
     assert isinstance(server, ServerConnection)
     with pytest.raises(ConfigError):
         server.request_certificate(ClientAuth(verify=identities.trust))
+
+
+def test_our_server_changes_its_keys_while_the_answer_comes(identities: Identities) -> None:
+    """OpenSSL sends each message of its answer in a record of its own."""
+    config = ServerConfig(credentials=[identities.of().credential])
+    meeting = shake(ServerConnection(config), StdlibPeer(answering(identities, KeyKind.P256), NAME))
+    server = meeting.ours
+    assert isinstance(server, ServerConnection)
+    server.request_certificate(ClientAuth(verify=identities.trust))
+    meeting.theirs.feed(server.data_to_send())
+    answer, changed = meeting.theirs.take(), 0
+    while answer:
+        size = 5 + int.from_bytes(answer[3:5])
+        server.receive_data(answer[:size])
+        answer = answer[size:]
+        if server.waiting_for == ("CertificateVerify",):
+            server.update_keys()
+            changed += 1
+    assert changed == 1
+    meeting.exchange(b"from us", b"from them")
+    assert server.info.verified_chain[0] == identities.of().credential.leaf

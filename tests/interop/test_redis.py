@@ -32,6 +32,7 @@ from handclasp import (
     TLSVersion,
 )
 from handclasp.lab.pair import Pair, handshake
+from handclasp.sessions import stores
 from handclasp.sessions.cache import ClientSession
 from handclasp.sessions.session import Session
 from handclasp.sessions.stores.redis import (
@@ -559,6 +560,27 @@ def test_a_redis_that_throws_entries_away_is_not_believed(redis: Redis, caplog: 
         shared._client.config_set("maxmemory", "1")
         claims(b"no room")
         assert not claims(b"no room")
+
+
+def test_a_clock_of_redis_that_goes_forth_and_back_brings_nothing_twice(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, begun = stores.redis._CLAIM, int(datetime.now(UTC).timestamp())
+
+    def at(seconds: int, key: bytes) -> bool:
+        time = f"{{'{begun + seconds}', '0'}}"
+        monkeypatch.setattr(stores.redis, "_CLAIM", script.replace("redis.call('TIME')", time))
+        return claims(key)
+
+    with joined(redis) as shared:
+        believe(shared)
+        claims = Claims(shared, 20 * SECOND)
+        assert at(0, b"a")
+        assert at(3600, b"ahead")
+        assert [at(seconds, key) for seconds in (5, 19) for key in (b"a", b"b")] == [False] * 4
+        assert at(20, b"b")
+        assert not at(21, b"b")
+        assert at(21, b"c")
 
 
 def test_a_full_one_refuses_and_forgets_nothing(redis: Redis) -> None:

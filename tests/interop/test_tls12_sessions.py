@@ -89,6 +89,20 @@ def test_resumption_keeps_what_was_settled(role: str, tickets: bool, identities:
 
 
 @TICKETS
+def test_a_server_that_settles_another_protocol_each_time(tickets: bool, identities: Identities) -> None:
+    context, sessions = server_context(identities.of(), tickets=tickets), ClientSessions()
+    resumed = []
+    for protocol in ("h2", "http/1.1", "h2"):
+        context.set_alpn_protocols([protocol])
+        meeting = shaken("client", identities, context, sessions=sessions, alpn=["h2", "http/1.1"])
+        meeting.exchange(b"from us", b"from them")
+        assert meeting.ours.info.alpn == stdlib(meeting).tls.selected_alpn_protocol() == protocol
+        resumed.append(meeting.ours.info.resumed)
+        end(meeting)
+    assert resumed == [False, True, True]
+
+
+@TICKETS
 def test_a_session_the_server_has_forgotten(tickets: bool, identities: Identities) -> None:
     sessions, known = ClientSessions(), client_context(identities, tickets=tickets)
     session = None

@@ -38,7 +38,7 @@ from handclasp.handshake.questions import (
     Sign,
     VerifyPeer,
 )
-from handclasp.handshake.resume import client_policy, server_policy
+from handclasp.handshake.resume import IDENTITY_SIZE, client_policy, server_policy
 from handclasp.handshake.script import Peer, Script, Want
 from handclasp.identity.names import peer_name
 from handclasp.identity.revocation.finding import Evidence
@@ -132,7 +132,7 @@ def _hello(*, shared: bool, cookie: bool = False, session: bool = False, early_d
             early_data=EMPTY if early_data else None,
             cookie=COOKIE if cookie else None,
             psk_key_exchange_modes=(PskKeyExchangeMode.PSK_DHE_KE,),
-            pre_shared_key=OfferedPsks((PskIdentity(SESSION_ID, 0),), (bytes(32),)) if session else None,
+            pre_shared_key=OfferedPsks((PskIdentity(bytes(IDENTITY_SIZE), 0),), (bytes(32),)) if session else None,
         ),
     )
     return ClientHello.parse(hello.encode()[4:])  # which knows the order of its extensions

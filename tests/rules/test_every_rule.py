@@ -769,13 +769,12 @@ def resumed(stage: Stage, **changes: Any) -> Fall:
     sessions, tickets = ClientSessions(), TicketKeys()
     usual = {"alpn": ["a", "b"], "sessions": sessions, **OLDER}
     carry(stage.client(**usual), stage.server(alpn=["a"], tickets=tickets, **OLDER))
-    change = block if set(changes) <= {"alpn", "extended_master_secret"} else fields
+    change = block if set(changes) <= {"extended_master_secret"} else fields
     rewrites = {H.SERVER_HELLO: change(ServerHello, **changes)}
     return stage.play(stage.client(**usual), stage.server(rewrites, alpn=["a"], tickets=tickets, **OLDER))
 
 
 breaks("RESUMED_SUITE")(lambda stage: resumed(stage, cipher_suite=CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384))
-breaks("RESUMED_ALPN")(lambda stage: resumed(stage, alpn=(b"b",)))
 
 
 @breaks("RESUMED_MASTER_SECRET")

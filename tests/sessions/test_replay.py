@@ -42,6 +42,19 @@ def test_a_full_one_refuses_and_forgets_nothing() -> None:
     assert len(guard) == 1
 
 
+@pytest.mark.attack(17, "0-RTT replay")
+def test_a_clock_that_goes_forth_and_back_brings_nothing_twice() -> None:
+    guard = ReplayGuard()
+    assert guard.claim(b"a", START, START + 20 * SECOND)
+    assert guard.claim(b"ahead", START + 3600 * SECOND, START + 3620 * SECOND)
+    for after in (5, 19):
+        now = START + after * SECOND
+        assert not guard.claim(b"a", now, now + 20 * SECOND)
+    assert guard.claim(b"b", START + 20 * SECOND, START + 40 * SECOND)
+    assert not guard.claim(b"b", START + 21 * SECOND, START + 41 * SECOND)
+    assert guard.claim(b"c", START + 21 * SECOND, START + 41 * SECOND)
+
+
 def test_one_thread_wins() -> None:
     guard = ReplayGuard()
     with ThreadPoolExecutor(8) as pool:

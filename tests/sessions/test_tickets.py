@@ -11,6 +11,7 @@ import pytest
 
 from handclasp import Credential, TicketKeys
 from handclasp.limits import MAX_TICKET, MOST_TICKET_KEYS
+from handclasp.sessions.session import SKEW
 from handclasp.sessions.tickets import KEY_SIZE, NAME_SIZE, TicketKey
 from sessions.made import HOUR, START, session
 
@@ -67,6 +68,19 @@ def test_a_ticket_from_two_periods_ago_is_refused() -> None:
     keys.seal(held, START + 6 * HOUR)
     keys.seal(held, START + 12 * HOUR)
     assert keys.open(first, START + 12 * HOUR) is None
+    assert len(keys._keys) == 2
+
+
+@pytest.mark.parametrize("back", [timedelta(milliseconds=1), SKEW])
+def test_a_small_step_back_of_the_clock_costs_no_key(back: timedelta) -> None:
+    """Another thread that read the clock a moment before is such a step too."""
+    keys, held = TicketKeys(), session()
+    older = keys.seal(held, START - 6 * HOUR)
+    ticket = keys.seal(held, START)
+    assert keys.open(ticket, START - back) is not None
+    assert keys.seal(held, START - back)[:NAME_SIZE] == ticket[:NAME_SIZE]
+    for opened in (older, ticket):
+        assert keys.open(opened, START) is not None
     assert len(keys._keys) == 2
 
 

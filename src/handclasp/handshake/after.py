@@ -15,7 +15,7 @@ from ..wire.names import KeyUpdateRequest
 from .later import Request, accept_certificate, request_certificate, show_certificate
 from .proofs import Established
 from .script import Peer
-from .tickets import receive_ticket, send_tickets
+from .tickets import keeper_once_asked, receive_ticket, send_tickets
 from .wishes import RequestCertificate, SendTickets, Wish
 
 
@@ -24,7 +24,7 @@ async def after_client(peer: Peer, established: Established) -> NoReturn:
     read_secret = established.read_secret
     if read_secret is None:
         await refuse_renegotiation(peer, HelloRequest)
-    requests = 0
+    requests, keeper = 0, established.keeper
     while True:
         message: NewSessionTicket | KeyUpdate | CertificateRequest
         if established.later is None:
@@ -32,11 +32,12 @@ async def after_client(peer: Peer, established: Established) -> NoReturn:
         else:
             message = await peer.receive(NewSessionTicket, KeyUpdate, CertificateRequest)
         if isinstance(message, NewSessionTicket):
-            await receive_ticket(peer, established.keeper, message)
+            await receive_ticket(peer, keeper, message)
             continue
         if isinstance(message, CertificateRequest):
             requests += 1
             await show_certificate(peer, established.later, message, requests)
+            keeper = keeper_once_asked(keeper)
             continue
         read_secret = read_secret.next()
         peer.read_with(read_secret, Epoch.APPLICATION)

@@ -15,6 +15,7 @@ from ..identity.revocation.finding import Evidence
 from ..identity.revocation.policy import Mode, Revocation
 from ..identity.trust import PresentedChain, Role, Verifier, check_leaf
 from ..rules import PeerFault, require
+from ..sessions.session import Session
 from ..trace import Subject
 from ..wire.extensions import CertificateStatus, CertificateStatusRequest, Empty
 from ..wire.messages12 import CertificateStatusMessage
@@ -58,8 +59,28 @@ async def server_again(peer: Peer, config: ClientConfig, name: PeerName | None, 
     possession = proofs[1]
     if not config.reverify or not isinstance(possession, Possession):
         return proofs
-    presented = PresentedChain(peer.chain, Role.SERVER, name, config.clock(), config.limits, proven=False, resumed=True)
+    presented = _seen_before(config, name, peer.chain)
     return await _identify(peer, presented, config.trust, Revocation.of(config.revocation)), possession
+
+
+async def may_send_early(peer: Peer, config: ClientConfig, name: PeerName | None, session: Session) -> bool:
+    """Whether early data may go to the server of a session. It has not said a word yet, so nothing is noted of it:
+    where it goes on with the session, `server_again` does that, and refuses it.
+    """
+    if not config.reverify:
+        return True
+    presented, revocation = _seen_before(config, name, session.verified_chain), Revocation.of(config.revocation)
+    try:
+        verdict = await peer.ask(VerifyPeer(config.trust, presented))
+        if revocation.mode is not Mode.OFF:
+            await peer.ask(CheckRevocation(revocation, presented, verdict))
+    except CertificateError:
+        return False
+    return True
+
+
+def _seen_before(config: ClientConfig, name: PeerName | None, chain: tuple[Certificate, ...]) -> PresentedChain:
+    return PresentedChain(chain, Role.SERVER, name, config.clock(), config.limits, proven=False, resumed=True)
 
 
 async def client_again(peer: Peer, config: ServerConfig, proofs: Proofs) -> Proofs:

@@ -10,6 +10,7 @@ from ..rules import PeerFault, require
 from ..trace import Subject
 from ..wire.messages import HelloRetryRequest, ServerHello
 from ..wire.names import TLSVersion
+from .authenticate import may_send_early
 from .client12 import client12
 from .client13 import client13, reject_early_data, send_early_data, send_hello
 from .offer import Offer, make_offer
@@ -23,9 +24,14 @@ DOWNGRADE_MARKS = (b"DOWNGRD\x01", b"DOWNGRD\x00")
 
 async def client(peer: Peer, config: ClientConfig, name: PeerName | None, early_data: bytes = b"") -> Established:
     """RFC 8446 §2, from the client's side. Raises PeerFault."""
-    offer = make_offer(config, name, await session_to_offer(peer, config, name), early_data)
+    held, hopeful = await session_to_offer(peer, config, name), early_data
+    why = "there is no session that allows so much of it"
+    session = None if held is None or not early_data else held.session
+    if session is not None and session.max_early_data and not await may_send_early(peer, config, name, session):
+        hopeful, why = b"", "the server of its session is not accepted any more"
+    offer = make_offer(config, name, held, hopeful)
     if early_data and not offer.early_data:
-        reject_early_data(peer, "it was not sent: there is no session that allows so much of it")
+        reject_early_data(peer, f"it was not sent: {why}")
     return await run_offer(peer, offer)
 
 

@@ -164,8 +164,6 @@ async def resume(peer: Peer, offer: Offer, hello: ServerHello, suite: Suite, hel
     require(suite.code == session.suite, rules.RESUMED_SUITE, suite.code)
     extended = hello.extensions.extended_master_secret is not None
     require(extended == session.extended, rules.RESUMED_MASTER_SECRET)
-    protocol = peer.notes.get(Subject.ALPN)
-    require((str(protocol.value) if protocol else "") == session.alpn, rules.RESUMED_ALPN)
     peer.note(Subject.RESUMED, True, "the server knows the session we showed")
     master = MasterSecret(suite, session.secret, peer.client_random, hello.random, session.extended)
     peer.log_secret("CLIENT_RANDOM", master.secret.reveal())
@@ -177,6 +175,9 @@ async def resume(peer: Peer, offer: Offer, hello: ServerHello, suite: Suite, hel
     peer.flight_ends()
     identity, possession = await server_again(peer, offer.config, offer.name, remembered(peer, session))
     send_change(peer, ours, master.client_finished(transcript.hash()))
+    session = replace(
+        session, alpn=str(peer.value(Subject.ALPN) or "")
+    )  # a connection's, not a session's (RFC 7301 §3.1)
     await remember(peer, offer, hello, session, ticket or held.ticket, hint)
     return Established(
         identity=identity,

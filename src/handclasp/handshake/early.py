@@ -9,7 +9,7 @@ from ..config import EarlyData, ServerConfig
 from ..crypto.hashing import Hash
 from ..crypto.suites import Suite
 from ..sessions.clock import milliseconds
-from ..sessions.session import Session
+from ..sessions.session import SKEW, Session
 from ..trace import Epoch, Subject
 from ..wire.extensions import OfferedPsks
 from ..wire.messages import ClientHello
@@ -42,6 +42,8 @@ async def _against(
     """Why early data is declined; empty when it is taken, and its hello is then claimed on all machines."""
     if not session.max_early_data:
         return "its session does not allow any"
+    if session.max_early_data > early.most:
+        return f"its session allows {session.max_early_data} bytes, and {early.most} are the most here by now"
     if session.suite != suite.code:
         return f"its session is of {session.suite}"
     since = getattr(early.replay, "since", None)
@@ -50,11 +52,12 @@ async def _against(
     now = config.clock()
     told = timedelta(milliseconds=(offered.identities[0].obfuscated_ticket_age - session.age_add) % (1 << 32))
     late = (now - session.created) - told
-    if abs(late) > early.window:
+    if abs(late) >= early.window:
         return f"its hello is not fresh: the session's age is {late.total_seconds():+.1f} s off"
     # the binder covers the whole hello, so a replay has the same one, and nobody can make another
     key = Hash.SHA256.digest(offered.binders[0])
-    until = now + 2 * early.window  # a client whose clock runs fast is fresh for that long
+    # a client whose clock runs fast is fresh for twice the window, and then yet on a machine whose clock is behind ours
+    until = now + 2 * early.window + SKEW
     replay = early.replay
     first = await peer.ask(ClaimEarlyData(replay, lambda: replay.claim(key, now, until), (bool,)))
     return "" if first else "its hello was seen before, or nobody can say"
@@ -65,9 +68,10 @@ def most_early_data(config: ServerConfig) -> int:
     return 0 if config.early_data is None else config.early_data.most
 
 
-def skip_early_data(peer: Peer, config: ServerConfig) -> None:
-    """What is declined comes all the same: as much as we allow passes."""
-    peer.skip_early_data(most_early_data(config))
+def skip_early_data(peer: Peer, config: ServerConfig, psk: Accepted | None = None) -> None:
+    """What is declined comes all the same: as much as we allow passes, or as its session did where that goes on."""
+    allowed = 0 if psk is None or psk.session is None else psk.session.max_early_data
+    peer.skip_early_data(max(allowed, most_early_data(config)))
 
 
 def read_early_data(peer: Peer, session: Session, secret: TrafficSecret) -> None:

@@ -90,26 +90,32 @@ async def accept_certificate(
     if request is None:
         raise TypeError("nobody was asked")
     require(message.certificate_request_context == request.context, rules.CERTIFICATE_CONTEXT)
-    handshake = peer.transcript
-    peer.transcript = handshake.branch()
-    peer.transcript.add(request.message)
-    peer.transcript.add(peer.received)
-    signed, verify = peer.transcript.hash(), None
+    # a branch of our own: what we say meanwhile, such as a KeyUpdate, is no part of it
+    transcript = peer.transcript.branch()
+    transcript.add(request.message)
+    transcript.add(peer.received)
+    signed, verify = transcript.hash(), None
     if message.certificate_list:
         verify = await peer.receive(CertificateVerify)
-    covered = peer.transcript.hash()
+        transcript.add(peer.received)
+    covered = transcript.hash()
     check_finished(await peer.receive(Finished), read_secret.finished(covered), covered)
-    peer.transcript = handshake
     staples = staples_of(request.auth, message)
     if verify is None:
         require(not request.auth.required, rules.CERTIFICATE_REQUIRED)
         peer.tell(ClientAuthenticated(()))
         return
-    config = request.config
+    config, known, before = request.config, peer.chain, peer.notes.get(Subject.PEER)
     leaf = present(peer, config, [entry.cert_data for entry in message.certificate_list])
     content, ours = signed_content(CLIENT_CONTEXT, signed), tuple(config.signature_schemes)
     possession = check_signed(leaf, verify.algorithm, verify.signature, content, ours, TLSVersion.TLS_1_3)
-    peer.note(Subject.CLIENT_SIGNATURE_SCHEME, verify.algorithm, f"what the client's {leaf.key_description} key can do")
     identity, _ = await admit(peer, config, request.auth, possession, staples)
-    verdict: VerifiedPeer | None = identity.peer if isinstance(identity, Identity) else None
-    peer.tell(ClientAuthenticated(() if verdict is None else verdict.chain))
+    if isinstance(identity, Identity):
+        why = f"what the client's {leaf.key_description} key can do"
+        peer.note(Subject.CLIENT_SIGNATURE_SCHEME, verify.algorithm, why)
+        peer.tell(ClientAuthenticated(identity.peer.chain))
+        return
+    if before is not None and isinstance(before.value, VerifiedPeer):
+        peer.chain = known
+        peer.note(Subject.PEER, before.value, before.why)
+    peer.tell(ClientAuthenticated(()))

@@ -209,11 +209,11 @@ async def _find(
     peer: Peer, config: ServerConfig, identity: bytes, hash_: Hash, now: datetime
 ) -> Session | ExternalPsk | None:
     """A key known beforehand, or a session."""
-    psks = config.psks
-    if isinstance(psks, Sequence):
-        external = next((psk for psk in psks if psk.identity_for(hash_) == identity), None)
+    source = config.psk_source
+    if source is None:
+        external = next((psk for psk in config.listed_psks if psk.identity_for(hash_) == identity), None)
     else:
-        external = await peer.ask(FindPsk(psks, lambda: psks.find(identity), (ExternalPsk, NoneType)))
+        external = await peer.ask(FindPsk(source, lambda: source.find(identity), (ExternalPsk, NoneType)))
         if external is not None and external.role is not PskRole.SERVER:
             raise CallbackError("FindPsk gave a key of the other role: with it our own hello could be sent back to us")
         if external is not None and external.identity_for(hash_) != identity:

@@ -14,12 +14,14 @@ from ..channel.prf import MasterSecret
 from ..config import ClientConfig, Config, ServerConfig
 from ..crypto.secret import Secret
 from ..crypto.suites import SUITES, Suite
-from ..errors import CertificateError
+from ..errors import CallbackError, CertificateError
 from ..identity.names import PeerName
 from ..identity.revocation.policy import Revocation
 from ..identity.trust import VerifiedPeer, Verifier
+from ..limits import MAX_TICKET
 from ..rules import require
 from ..sessions.cache import ClientSession
+from ..sessions.protocols import Tickets
 from ..sessions.session import Resumable, Session
 from ..trace import Subject
 from ..wire.messages import ClientHello
@@ -80,24 +82,37 @@ async def session_to_offer(peer: Peer, config: ClientConfig, name: PeerName | No
     held = await peer.ask(FindSession(sessions, lambda: sessions.take(host), (ClientSession, NoneType)))
     if held is None:
         return None
-    against = _against_offering(held.session, config)
+    against = _against_offering(held, config)
     if against:
         decline(peer, against)
         return None
     return held
 
 
-def _against_offering(session: Session, config: ClientConfig) -> str:
+def _against_offering(held: ClientSession, config: ClientConfig) -> str:
     """Why a session is not to be offered; empty when nothing speaks against it."""
+    session = held.session
+    if not session.verified_chain:
+        return "the session knows of no server that was verified"
+    if not _shows(held):
+        return "the session has nothing that can be shown to a server"
     if session.version not in config.usable_versions:
         return f"the session is of {session.version}, which is off"
     if not _suite_fits(session, config.cipher_suites):
         return f"the session's cipher suite {session.suite} is off"
     if session.policy != client_policy(config, asked=False) and session.policy != client_policy(config, asked=True):
         return "the session was made under another trust policy, or with other credentials of ours"
-    if session.alpn not in (config.alpn or ("",)):
-        return f"the session is for the protocol {session.alpn or '(none)'}"
+    if session.alpn and session.alpn not in config.alpn:
+        return f"the session is for the protocol {session.alpn}"
     return session.outdated(config.clock(), config.session_lifetime)
+
+
+def _shows(held: ClientSession) -> bool:
+    """Whether what shows it to the server has a size that it can have."""
+    if len(held.ticket) > MAX_TICKET:
+        return False
+    older = held.session.version is TLSVersion.TLS_1_2
+    return bool(held.ticket) or (older and 0 < len(held.session_id) <= SESSION_ID_SIZE)
 
 
 def not_resumed(peer: Peer) -> None:
@@ -142,13 +157,21 @@ async def session_to_accept(
     return session
 
 
+async def seal(peer: Peer, tickets: Tickets, session: Session, now: datetime) -> bytes:
+    """A ticket for a session; empty where none can be made. Raises CallbackError."""
+    ticket = await peer.ask(KeepSession(tickets, lambda: tickets.seal(session, now), (bytes, NoneType))) or b""
+    if len(ticket) > MAX_TICKET:
+        raise CallbackError(f"KeepSession gave a ticket of {len(ticket)} bytes, and {MAX_TICKET} are the most")
+    return ticket
+
+
 async def recall(peer: Peer, config: ServerConfig, identity: bytes, now: datetime) -> Session | None:
     """The session that a TLS 1.3 client names: sealed in the identity, or kept here under it and given out once."""
     tickets, sessions = config.tickets, config.sessions
     session = None
     if tickets is not None:
         session = await peer.ask(FindSession(tickets, lambda: tickets.open(identity, now), FOUND))
-    if session is None and sessions is not None and len(identity) == SESSION_ID_SIZE:
+    if session is None and sessions is not None and len(identity) == IDENTITY_SIZE:
         session = await peer.ask(FindSession(sessions, lambda: sessions.take(identity), FOUND))
     return session
 
@@ -268,4 +291,9 @@ def remembered(peer: Peer, session: Session) -> tuple[Identity, Possession] | tu
 NEWEST = frozenset(code for code, suite in SUITES.items() if suite.version is TLSVersion.TLS_1_3)
 
 SESSION_ID_SIZE = 32
-"""Length of the ids we give to sessions that we keep ourselves, in bytes."""
+"""The longest id that a session of TLS 1.2 has, in bytes (RFC 5246 §7.4.1.2)."""
+
+IDENTITY_SIZE = SESSION_ID_SIZE + 1
+"""Length of what names a session of TLS 1.3 that we keep ourselves, in bytes. Whoever names one has it forgotten here:
+so it is longer than the ids of TLS 1.2, which anybody can read who listens, and which name a session again and again.
+"""

@@ -38,7 +38,7 @@ from .client12 import agree, receive_change, send_change
 from .negotiate import Answer12, choose_answer12, choose_protocol, schemes12
 from .proofs import Anonymous, Established, Identity, Possession, check_finished
 from .questions import Decrypt, KeepSession, Sign
-from .resume import remember12, remembered, server_policy, session_to_accept
+from .resume import remember12, remembered, seal, server_policy, session_to_accept
 from .script import Peer
 from .server13 import agreed_sizes, check_compressions
 
@@ -216,12 +216,9 @@ async def remember(peer: Peer, hello: ServerHello, config: ServerConfig, session
     """
     tickets, sessions, now = config.tickets, config.sessions, config.clock()
     if hello.extensions.session_ticket is not None and tickets is not None:
-        sealed = None
-        if session is not None:
-            kept = session
-            sealed = await peer.ask(KeepSession(tickets, lambda: tickets.seal(kept, now), (bytes, NoneType)))
+        sealed = b"" if session is None else await seal(peer, tickets, session, now)
         lifetime = 0 if session is None else max(0, (session.expires - now) // timedelta(seconds=1))
-        peer.send(NewSessionTicket12(lifetime, sealed or b""))
+        peer.send(NewSessionTicket12(lifetime, sealed))
     elif session is not None and sessions is not None:
         kept, session_id = session, hello.legacy_session_id_echo
         await peer.ask(KeepSession(sessions, lambda: sessions.put(session_id, kept, kept.expires), (NoneType,)))

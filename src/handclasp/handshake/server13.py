@@ -103,15 +103,14 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     if hello.legacy_session_id and not settled.retried:
         peer.send_change_cipher_spec()
     handshake = early.agree(settled.shared)
-    hashed = transcript.hash()
-    theirs, ours = open_handshake_keys(peer, handshake, hashed)
+    theirs, ours = open_handshake_keys(peer, handshake, transcript.hash())
     main = handshake.main()
     if sooner is not None:
         read_early_data(peer, sooner, early.client_traffic(covered))
     else:
         peer.read_with(theirs, Epoch.HANDSHAKE)
         if hello.extensions.early_data is not None:
-            skip_early_data(peer, config)
+            skip_early_data(peer, config, psk)
     peer.write_with(ours, Epoch.HANDSHAKE)
 
     acknowledged = name if psk is None or psk.session is None else None  # RFC 6066 §3: not where a session goes on
@@ -122,11 +121,12 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     read_secret, write_secret, exporter = open_application_keys(peer, main, transcript.hash())
     peer.write_with(write_secret, Epoch.APPLICATION)
 
-    if sooner is not None:
+    known = None if psk is None else await client_again(peer, config, proofs_of(peer, psk.source))
+    if sooner is not None:  # we know by now whose data it is, and that we go on with them
         peer.answers_early = True
         await peer.receive(EndOfEarlyData)
         peer.read_with(theirs, Epoch.HANDSHAKE)
-    identity, possession = await authenticate_client(peer, config, psk)
+    identity, possession = known or await authenticate_client(peer, config)
     covered = transcript.hash()
     agreement = check_finished(await peer.receive(Finished), theirs.finished(covered), covered)
     peer.change_cipher_specs(ChangeCipherSpecs.REFUSE)
@@ -360,10 +360,8 @@ def certificate_request(config: ServerConfig, auth: ClientAuth, context: bytes =
     )
 
 
-async def authenticate_client(peer: Peer, config: ServerConfig, psk: Accepted | None) -> Proofs:
+async def authenticate_client(peer: Peer, config: ServerConfig) -> Proofs:
     """Who is it, and does it own the key? RFC 8446 §4.4.2 and §4.4.3; nobody in particular where we did not ask."""
-    if psk is not None:
-        return await client_again(peer, config, proofs_of(peer, psk.source))
     if config.client_auth is None:
         return Anonymous(), Anonymous()
     message = await receive_certificate(peer, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from types import NoneType
 
@@ -20,7 +21,7 @@ from .early import most_early_data
 from .notices import TicketReceived
 from .proofs import TicketIssuer, TicketKeeper
 from .questions import KeepSession
-from .resume import SESSION_ID_SIZE, keep_session
+from .resume import IDENTITY_SIZE, client_policy, keep_session, seal
 from .script import Peer
 
 
@@ -57,17 +58,26 @@ def _reserved(config: ServerConfig) -> tuple[RawExtension, ...]:
     return ((ExtensionType(GREASE[config.entropy.random(1)[0] % len(GREASE)]), b""),)
 
 
-async def _seal(peer: Peer, config: ServerConfig, session: Session) -> bytes | None:
-    """The session sealed, or an id that it is kept here under; nothing where the store cannot."""
+async def _seal(peer: Peer, config: ServerConfig, session: Session) -> bytes:
+    """The session sealed, or an id that it is kept here under; empty where the store cannot."""
     tickets, sessions = config.tickets, config.sessions
     if tickets is not None:
-        now = session.created
-        return await peer.ask(KeepSession(tickets, lambda: tickets.seal(session, now), (bytes, NoneType)))
+        return await seal(peer, tickets, session, session.created)
     if sessions is None:
+        return b""
+    identity = config.entropy.random(IDENTITY_SIZE)
+    await peer.ask(KeepSession(sessions, lambda: sessions.put(identity, session, session.expires), (NoneType,)))
+    return identity
+
+
+def keeper_once_asked(keeper: TicketKeeper | None) -> TicketKeeper | None:
+    """What a client makes of the tickets that come after it was asked who it is: they may go on with whom it said then,
+    and are bound to that. None where nothing tells its credentials from others.
+    """
+    policy = None if keeper is None else client_policy(keeper.config, asked=True)
+    if keeper is None or policy is None:
         return None
-    session_id = config.entropy.random(SESSION_ID_SIZE)
-    await peer.ask(KeepSession(sessions, lambda: sessions.put(session_id, session, session.expires), (NoneType,)))
-    return session_id
+    return replace(keeper, resumable=replace(keeper.resumable, policy=policy))
 
 
 async def receive_ticket(peer: Peer, keeper: TicketKeeper | None, message: NewSessionTicket) -> None:

@@ -59,7 +59,7 @@ class Tickets(Protocol):
     """Seals sessions into tickets, which the clients keep (RFC 5077, RFC 8446 §4.6.1)."""
 
     def seal(self, session: Session, now: datetime) -> bytes | Awaitable[bytes]:
-        """A ticket for a session; empty when none can be made."""
+        """A ticket for a session, at most 16 KiB; empty when none can be made."""
         ...
 
     def open(self, ticket: bytes, now: datetime) -> Session | Awaitable[Session | None] | None:

@@ -15,11 +15,12 @@ class ReplayGuard(Shared):
     """What this process has seen. It knows of nothing before it was made, and of no other process.
 
     So sessions that are older than it bring no early data, and servers that share ticket keys share a store as well
-    (`stores/`). In a forked child it refuses everything: the tickets there are the parent's too, and the two cannot
-    know what the other has seen.
+    (`stores/`). A clock that was ahead and is set back may have made it forget too soon: it refuses until the time of
+    all that it forgot is over. In a forked child it refuses everything: the tickets there are the parent's too, and the
+    two cannot know what the other has seen.
     """
 
-    __slots__ = ("_alone", "_by_end", "_most", "_seen", "since")
+    __slots__ = ("_alone", "_by_end", "_forgotten", "_most", "_seen", "since")
 
     def __init__(self, *, most: int = MOST_REPLAYS, clock: Clock = system_clock) -> None:
         super().__init__()
@@ -30,6 +31,8 @@ class ReplayGuard(Shared):
         self._seen: set[bytes] = set()
         self._by_end: list[tuple[datetime, bytes]] = []
         """A heap: what ends first comes first."""
+        self._forgotten: datetime | None = None
+        """The latest end of what was forgotten."""
         self._most = most
         self._alone = True
 
@@ -38,9 +41,12 @@ class ReplayGuard(Shared):
         digest = hashlib.sha256(key).digest()
         with self._lock:
             while self._by_end and self._by_end[0][0] <= now:
-                self._seen.discard(heappop(self._by_end)[1])
+                end, over = heappop(self._by_end)
+                self._seen.discard(over)
+                self._forgotten = end if self._forgotten is None else max(end, self._forgotten)
+            forgetful = self._forgotten is not None and now < self._forgotten
             refused = digest in self._seen or len(self._seen) >= self._most or until <= now
-            if refused or not self._alone:
+            if refused or forgetful or not self._alone:
                 return False
             self._seen.add(digest)
             heappush(self._by_end, (until, digest))

@@ -53,6 +53,8 @@ class Session:
 
     def outdated(self, now: datetime, lifetime: timedelta) -> str:
         """Why it may no longer be used: it is too old, or a certificate it rests on is. Empty while it may."""
+        if None in (self.created.utcoffset(), self.authenticated.utcoffset(), self.expires.utcoffset()):
+            return "the session's times are of no zone: nobody knows how old it is"
         if max(self.created, self.authenticated) > now + SKEW:
             return "the session is from the future: a clock was set back"
         if now >= min(self.expires, self.authenticated + lifetime):

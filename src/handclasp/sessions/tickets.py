@@ -10,7 +10,7 @@ from typing import Final
 from ..crypto.aead import NONCE_SIZE, Aead, Cipher, open_or_none
 from ..crypto.secret import Secret
 from ..limits import MAX_TICKET, MOST_TICKET_KEYS, TICKET_ACCEPTED, TICKET_ROTATION
-from .session import Session
+from .session import SKEW, Session
 from .shared import Shared
 
 NAME_SIZE: Final = 16
@@ -69,8 +69,9 @@ class TicketKey:
 class TicketKeys(Shared):
     """Keys that seal tickets: made when first needed, replaced as time goes by, never written down.
 
-    A new key every `rotate`; a key opens tickets until `accept` after it was made. Safe between threads; processes
-    forked after the first use share the keys there were. Two of them are equal only when they are the same one.
+    A new key every `rotate`; a key opens tickets until `accept` after it was made. A clock may go back a minute; where
+    it goes back further, keys made later are forgotten. Safe between threads; processes forked after the first use
+    share the keys there were. Two of them are equal only when they are the same one.
     """
 
     __slots__ = ("_keys", "accept", "rotate")
@@ -90,14 +91,14 @@ class TicketKeys(Shared):
     def open(self, ticket: bytes, now: datetime) -> Session | None:
         """The session in a ticket; None when it is not ours, too old, or was touched."""
         with self._lock:
-            good = [key for key, made in self._keys if made <= now < made + self.accept]
+            good = [key for key, made in self._keys if made - SKEW <= now < made + self.accept]
         key = next((key for key in good if key.name == ticket[:NAME_SIZE]), None)
         return None if key is None else key.open(ticket)
 
     def _current(self, now: datetime) -> TicketKey:
         with self._lock:
-            if not self._keys or not self._keys[0][1] <= now < self._keys[0][1] + self.rotate:
-                good = [(key, made) for key, made in self._keys if made <= now < made + self.accept]
+            if not self._keys or not self._keys[0][1] - SKEW <= now < self._keys[0][1] + self.rotate:
+                good = [(key, made) for key, made in self._keys if made - SKEW <= now < made + self.accept]
                 self._keys = [(TicketKey.generate(), now), *good[: MOST_TICKET_KEYS - 1]]
             return self._keys[0][0]
 

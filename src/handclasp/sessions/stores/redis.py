@@ -469,12 +469,19 @@ if not since then
     return 0
 end
 if now - since < window then return 0 end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local over = redis.call('ZREVRANGEBYSCORE', KEYS[1], now, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+local forgotten = math.max(tonumber(redis.call('HGET', KEYS[2], 'forgotten') or 0), tonumber(over or 0))
+if over then
+    redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+    redis.call('HSET', KEYS[2], 'forgotten', string.format('%.0f', forgotten))
+end
+if now < forgotten then return 0 end
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
 return redis.call('ZADD', KEYS[1], 'NX', now + window, ARGV[1])
 """
-"""One step for Redis: nobody else's comes between. KEYS: the claims by their end; which Redis keeps them since when.
-ARGV: a claim; how long it counts, in milliseconds; the most claims there may be. The time is that of Redis.
+"""One step for Redis: nobody else's comes between. KEYS: the claims by their end; which Redis keeps them since when,
+and the latest end of what it forgot, for its clock may be set back. ARGV: a claim; how long it counts, in milliseconds;
+the most claims there may be. The time is that of Redis.
 """
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
