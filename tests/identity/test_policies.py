@@ -510,6 +510,16 @@ def test_fetches_are_few_and_plain() -> None:
     assert refused(fetch_issuers(CA.trust, Web({})), *CHAIN, name="b.test").code == "name-mismatch"
 
 
+def test_a_long_address_is_fetched_whole_and_told_of_in_part() -> None:
+    url = "http://ca.test/" + "a" * 2000
+    leaf = MIDDLE.issue("a.test", issuer_url=url, send_chain=False).leaf
+    assert verify(fetch_issuers(CA.trust, Web({url: MIDDLE.certificate.der})), leaf).chain[1] == MIDDLE.certificate
+    error = refused(fetch_issuers(CA.trust, Web({})), leaf)
+    assert len(error.remedy) < 400
+    assert len(error.facts["issuer_url"]) == 200
+    assert error.facts["fetched"].endswith("…: OSError")
+
+
 def test_fetching_over_http() -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

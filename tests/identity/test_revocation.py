@@ -349,6 +349,46 @@ def test_the_scope_of_a_list(status: StatusServer, extension: tuple[pyca.Extensi
     assert found == expected
 
 
+def _points(*urls: str, **changes: Any) -> tuple[pyca.ExtensionType, bool]:
+    places = [pyca.UniformResourceIdentifier(url) for url in urls]
+    fields: dict[str, Any] = {"relative_name": None, "reasons": None, "crl_issuer": None, **changes}
+    return pyca.CRLDistributionPoints([pyca.DistributionPoint(places, **fields)]), False
+
+
+@pytest.mark.parametrize("place", [0, 3, 4, 20])
+def test_a_part_goes_by_any_name_that_the_certificate_has_for_it(place: int) -> None:
+    ca = CertificateAuthority("a CA of parts")
+    urls = [f"http://part.test/{number}/" + "a" * 190 for number in range(21)]
+    credential = ca.issue(NAME, extensions=[_points(*urls)])
+    scope = _scope(full_name=[pyca.UniformResourceIdentifier(urls[place])])
+    others = _scope(full_name=[pyca.UniformResourceIdentifier(urls[place][:-1] + "b")])
+    assert outcome(Revocation("hard", crls=[ca.crl(extensions=[scope])]), ca, credential) == "crl"
+    assert outcome(Revocation("hard", crls=[ca.crl(extensions=[others])]), ca, credential) == "revocation-unknown"
+    ca.revoke(credential.leaf)
+    assert outcome(Revocation("staple", crls=[ca.crl(extensions=[scope])]), ca, credential) == "revoked"
+
+
+def test_a_part_for_some_reasons_alone_is_no_answer() -> None:
+    ca, url = CertificateAuthority("a CA of reasons"), "http://part.test/"
+    credential = ca.issue(NAME, extensions=[_points(url, reasons=frozenset([pyca.ReasonFlags.key_compromise]))])
+    crl = ca.crl(extensions=[_scope(full_name=[pyca.UniformResourceIdentifier(url)])])
+    assert outcome(Revocation("hard", crls=[crl]), ca, credential) == "revocation-unknown"
+
+
+def test_a_long_address_is_asked_whole(status: StatusServer) -> None:
+    asked = []
+
+    def noting(url: str, **how: Any) -> bytes:
+        asked.append(url)
+        return fetch(status.crl_url, **how)
+
+    url = "http://crl.test/" + "a" * 1000
+    credential = status.ca.issue(NAME, crl_url=url)
+    status.ca.revoke(credential.leaf)
+    assert outcome(Revocation("soft", fetch=noting), status.ca, credential) == "revoked"
+    assert asked == [url]
+
+
 def test_an_entry_of_a_delta_list_is_no_answer(status: StatusServer) -> None:
     ca = CertificateAuthority("a CA of oddities")
     credential = ca.issue(NAME)

@@ -15,6 +15,7 @@ from ..crypto.keys import decode_pkcs7
 from ..errors import CertificateError
 from ..fetching import Fetch, fetch
 from ..limits import FETCH_TIMEOUT, MAX_FETCHED, MOST_FETCHES
+from ..rules import printable
 from .certificates import Certificate
 from .combine import Policy, Verifier, attempt, then
 from .pem import CERTIFICATE_LABELS, blocks, is_pem
@@ -55,14 +56,15 @@ class FetchesIssuers(Policy):
                 raise _as_sent(error, sent, told) from None
 
             def failed(failure: Exception) -> PresentedChain:
-                raise _as_sent(error, sent, f"{url}: {type(failure).__name__}") from None
+                raise _as_sent(error, sent, f"{printable(url)}: {type(failure).__name__}") from None
 
             def longer() -> PresentedChain | Awaitable[PresentedChain]:
                 data = self.fetch(url, body=None, content_type=None, limit=MAX_FETCHED, timeout=FETCH_TIMEOUT)
                 return then(data, lambda found: _longer(chain, found))
 
             return then(
-                attempt(longer, failed, (OSError, ValueError)), lambda more: self._try(more, sent, left - 1, url)
+                attempt(longer, failed, (OSError, ValueError)),
+                lambda more: self._try(more, sent, left - 1, printable(url)),
             )
 
         return attempt(lambda: self.verifier.verify(chain), refused, CertificateError)

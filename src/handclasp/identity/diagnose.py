@@ -146,7 +146,8 @@ def _trust(case: _Case) -> _Problem | None:
         return _Problem(
             "missing-intermediate",
             f"the {case.owner} did not send the certificate of {_cn(top.issuer)}, which links its own to a trusted CA",
-            f"{case.owner}: send the whole chain, leaf first; the missing certificate is at {top.issuer_urls[0]}",
+            f"{case.owner}: send the whole chain, leaf first; the missing certificate is at"
+            f" {printable(top.issuer_urls[0])}",
             Alert.UNKNOWN_CA,
             top,
             {**_ca_facts(case, top), "issuer_url": top.issuer_urls[0]},

@@ -108,7 +108,7 @@ def _check_scope(scope: pyca.IssuingDistributionPoint | None, certificate: Certi
         raise Unusable("invalid", "it is about other kinds of certificates")
     if scope.full_name is not None:
         urls = {name.value for name in scope.full_name if isinstance(name, pyca.UniformResourceIdentifier)}
-        if urls.isdisjoint(certificate.crl_urls):
+        if urls.isdisjoint(certificate.crl_points):
             raise Unusable("invalid", "it is about another part of the CA's certificates")
 
 
