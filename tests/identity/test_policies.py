@@ -10,7 +10,7 @@ import inspect
 import multiprocessing
 import subprocess
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +25,7 @@ from handclasp import (
     ClientConfig,
     ClientConnection,
     ConfigError,
+    Policy,
     PresentedChain,
     Revocation,
     Role,
@@ -48,6 +49,7 @@ from handclasp.identity.combine import Both, Either, WithCheck
 from handclasp.identity.names import peer_name
 from handclasp.identity.pins import pin_of
 from handclasp.identity.tofu import KnownServers
+from handclasp.identity.verdicts import cached
 from handclasp.lab.ca import CertificateAuthority, self_signed
 from handclasp.lab.pair import handshake
 
@@ -388,6 +390,94 @@ def test_a_changed_key_is_told_of_in_an_alternative(tmp_path: Path) -> None:
     assert verify(policy, first)
     error = refused(policy, second)
     assert (error.code, error.others[0].code) == ("key-changed", "self-signed")
+
+
+GOOD, EVIL = CHAIN[0], self_signed("a.test", at=AT).leaf
+
+
+@dataclass(frozen=True)
+class Careful:
+    """Refuses all but the good one, as a check or as a verifier; later when asked to."""
+
+    later: bool = False
+    fingerprint = b"careful"
+
+    def check(self, presented: PresentedChain, verified: VerifiedPeer) -> Awaitable[None] | None:
+        if self.later:
+            return self._later(presented)
+        self._now(presented)
+        return None
+
+    async def _later(self, presented: PresentedChain) -> None:
+        await asyncio.sleep(0)
+        self._now(presented)
+
+    def _now(self, presented: PresentedChain) -> None:
+        if presented.leaf != GOOD:
+            raise no("not the good one")
+
+
+@dataclass(frozen=True)
+class CarefulVerifier(Careful):
+    check = None  # type: ignore[assignment]
+
+    async def verify(self, presented: PresentedChain) -> VerifiedPeer:
+        await self._later(presented)
+        return VerifiedPeer(presented.chain[:1], "good")
+
+
+CONJUNCTIONS: dict[str, Callable[[Policy], Policy]] = {
+    "tofu & webpki": lambda first: first & CA.trust,
+    "webpki & tofu": lambda first: CA.trust & first,
+    "tofu & pin": lambda first: first & pin(pinned(GOOD)),
+    "pin & tofu": lambda first: pin(pinned(GOOD)) & first,
+    "tofu & check": lambda first: first & Careful(),
+    "tofu & check later": lambda first: first & Careful(later=True),
+    "tofu & verifier later": lambda first: first & CarefulVerifier(),
+    "verifier later & tofu": lambda first: CarefulVerifier() & first,
+    "(tofu & private) & pin": lambda first: (first & private(CA.trust)) & pin(pinned(GOOD)),
+    "(tofu & tofu) & check": lambda first: (first & first) & Careful(),
+    "(private | tofu) & pin": lambda first: (private(STRANGER.trust) | first) & pin(pinned(GOOD)),
+    "webpki & (tofu | private)": lambda first: CA.trust & (first | private(STRANGER.trust)),
+    "cached(tofu) & webpki": lambda first: cached(first) & CA.trust,
+    "cached(tofu & check)": lambda first: cached(first & Careful()),
+    "fetch_issuers(tofu) & webpki": lambda first: fetch_issuers(first) & CA.trust,
+}
+
+
+@pytest.mark.parametrize("form", CONJUNCTIONS)
+def test_a_key_is_recorded_when_all_have_accepted_it(form: str, tmp_path: Path) -> None:
+    """That of a man in the middle would lock the right server out."""
+    path = tmp_path / "known"
+    policy = CONJUNCTIONS[form](tofu(path))
+
+    def outcome(*chain: Certificate) -> VerifiedPeer:
+        verdict = policy.verify(presented(*chain))
+        return asyncio.run(_wait(verdict)) if inspect.isawaitable(verdict) else verdict
+
+    with pytest.raises(CertificateError):
+        outcome(EVIL)
+    assert not path.exists()
+    first = outcome(*CHAIN)
+    assert "its key is remembered now" in first.why
+    assert type(first) is VerifiedPeer
+    assert path.read_text() == f"a.test {pinned(GOOD)} 2026-11-20\n"
+    assert "its key since 2026-11-20" in outcome(*CHAIN).why
+    with pytest.raises(CertificateError):
+        outcome(EVIL)
+    assert path.read_text().count("\n") == 1
+
+
+def test_a_key_that_was_recorded_meanwhile_counts(tmp_path: Path) -> None:
+    """Two first connections at once: what the store has when the second wants to record is what is known."""
+
+    class Overtaken(Careful):
+        def check(self, presented: PresentedChain, verified: VerifiedPeer) -> None:
+            KnownServers(str(tmp_path / "known")).record("a.test", pinned(GOOD), AT)
+
+    policy = tofu(tmp_path / "known") & Overtaken()
+    assert refused(policy, EVIL).code == "key-changed"
+    assert verify(policy)
 
 
 def record_one(path: str, name: str) -> str:

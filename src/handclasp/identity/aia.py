@@ -17,13 +17,13 @@ from ..fetching import Fetch, fetch
 from ..limits import FETCH_TIMEOUT, MAX_FETCHED, MOST_FETCHES
 from ..rules import printable
 from .certificates import Certificate
-from .combine import Policy, Verifier, attempt, then
+from .combine import Recording, Verifier, attempt, judged, then
 from .pem import CERTIFICATE_LABELS, blocks, is_pem
 from .presented import PresentedChain, VerifiedPeer
 
 
 @dataclass(frozen=True, slots=True)
-class FetchesIssuers(Policy):
+class FetchesIssuers(Recording):
     """A verifier whose chains may miss intermediates: they are fetched, and the verifier is asked again."""
 
     verifier: Verifier
@@ -41,7 +41,7 @@ class FetchesIssuers(Policy):
         mark = getattr(self.verifier, "fingerprint", None)
         return mark if isinstance(mark, bytes) else None  # what is fetched changes no verdict on a whole chain
 
-    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+    def judge(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         """Raises CertificateError: that of the verifier, with what became of the fetching among its facts."""
         return self._try(presented, presented, MOST_FETCHES, "")
 
@@ -67,7 +67,7 @@ class FetchesIssuers(Policy):
                 lambda more: self._try(more, sent, left - 1, printable(url)),
             )
 
-        return attempt(lambda: self.verifier.verify(chain), refused, CertificateError)
+        return attempt(lambda: judged(self.verifier, chain), refused, CertificateError)
 
 
 def _where(error: CertificateError) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from ..errors import CertificateError, ConfigError
-from .combine import Policy
+from .combine import Provisional, Recording
 from .path import check_chain
 from .pins import pin_of
 from .presented import PresentedChain, VerifiedPeer
@@ -31,8 +31,6 @@ class Known:
     pin: str
     since: str
     """The day it was first seen."""
-    new: bool = False
-    """It was recorded just now."""
 
 
 class KnownKeys(Protocol):
@@ -48,14 +46,15 @@ class KnownKeys(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TrustOnFirstUse(Policy):
+class TrustOnFirstUse(Recording):
     """Accepts any key of a server never seen before, and from then on that key alone.
 
     An attacker who is there at the first connection stays unseen: compare the key by another way, or live with that.
     No date and no issuer is looked at: the key is the identity. The name is the one we asked for, without its port.
 
     A key is recorded when its owner has proved that it has it, which is before a verifier is asked, with one exception:
-    in RSA key transport (`handclasp.danger`) the proof comes last. There an unknown key is refused.
+    in RSA key transport (`handclasp.danger`) the proof comes last. There an unknown key is refused. With `&`, on either
+    side, it is recorded when the other has accepted it too: the key of one who was refused would lock the server out.
     """
 
     known: KnownKeys
@@ -67,7 +66,7 @@ class TrustOnFirstUse(Policy):
         mark = getattr(self.known, "fingerprint", None)
         return hashlib.sha256(b"tofu " + mark).digest() if isinstance(mark, bytes) else None
 
-    def verify(self, presented: PresentedChain) -> VerifiedPeer:
+    def judge(self, presented: PresentedChain) -> VerifiedPeer:
         """Raises CertificateError for another key, ConfigError for a store that cannot be read or written."""
         check_chain(presented)
         name, pin = presented.name, pin_of(presented.leaf)
@@ -78,12 +77,18 @@ class TrustOnFirstUse(Policy):
             if not presented.proven:
                 text = "the server's key is not known yet, and RSA key transport proves it too late to remember it"
                 raise _refused(presented, "tofu", text)
-            known = self.known.record(name.text, pin, presented.at)
+
+            def record() -> None:
+                self._compare(presented, name.text, pin, self.known.record(name.text, pin, presented.at))
+
+            why = "first use: its key is remembered now"
+            return Provisional((presented.leaf,), why, records=(record,))
+        self._compare(presented, name.text, pin, known)
+        return VerifiedPeer((presented.leaf,), f"its key since {known.since}")
+
+    def _compare(self, presented: PresentedChain, name: str, pin: str, known: Known) -> None:
         if known.pin != pin:
-            raise _changed(presented, name.text, known, pin, self.known)
-        return VerifiedPeer(
-            (presented.leaf,), "first use: its key is remembered now" if known.new else f"its key since {known.since}"
-        )
+            raise _changed(presented, name, known, pin, self.known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,7 @@ class KnownServers:
                 return known
             day = f"{at:%Y-%m-%d}"
             self._rewrite([*self._lines(), f"{name} {pin} {day}"])
-        return Known(pin, day, new=True)
+        return Known(pin, day)
 
     def _lines(self) -> list[str]:
         try:

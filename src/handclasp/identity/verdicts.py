@@ -24,8 +24,8 @@ from typing import Final, NoReturn
 from cryptography.x509 import ocsp
 
 from ..errors import ConfigError
+from .combine import Provisional, Recording, Verifier, judged
 from .presented import PresentedChain, VerifiedPeer
-from .trust import Verifier
 
 
 def cached(verifier: Verifier, *, lifetime: timedelta = timedelta(minutes=5), most: int = 1024) -> RemembersVerdicts:
@@ -46,7 +46,7 @@ class _Verdict:
     ends: datetime
 
 
-class RemembersVerdicts:
+class RemembersVerdicts(Recording):
     """A `Verifier` around another; see `cached`. Safe between threads; configurations that hold it share it."""
 
     __slots__ = ("_kept", "_lifetime", "_lock", "_most", "_verifier")
@@ -73,18 +73,18 @@ class RemembersVerdicts:
         """The verifier's own."""
         return getattr(self._verifier, "blocking", False) is True
 
-    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+    def judge(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         """The remembered verdict, or the verifier's. Raises what the verifier raises."""
         fingerprint = self.fingerprint
         if fingerprint is None:
-            return self._verifier.verify(presented)
+            return judged(self._verifier, presented)
         key = _key(fingerprint, presented)
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None and kept.begins <= presented.at < kept.ends:
                 self._kept.move_to_end(key)
                 return kept.peer
-        verdict = self._verifier.verify(presented)
+        verdict = judged(self._verifier, presented)
         if isinstance(verdict, VerifiedPeer):
             self._keep(key, verdict, presented)
             return verdict
@@ -104,7 +104,7 @@ class RemembersVerdicts:
 
     def _keep(self, key: bytes, verdict: VerifiedPeer, presented: PresentedChain) -> None:
         """A clock that is set back ends a verdict too: it begins when it was made."""
-        if verdict.revocation is not None:
+        if verdict.revocation is not None or isinstance(verdict, Provisional):
             return
         ends = min(
             presented.at + self._lifetime,
