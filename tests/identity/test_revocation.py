@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -311,6 +312,82 @@ def test_a_list_that_cannot_be_used_refuses(status: StatusServer, tmp_path: Path
         assert caught.value.code == "unreadable-crl"
     with pytest.raises(ConfigError, match="longer than"):
         ask(Revocation(crls=[junk], largest_crl=3), status.ca, leaf_of(status))
+
+
+def test_what_is_beside_the_lists_of_a_directory(status: StatusServer, tmp_path: Path) -> None:
+    ca = CertificateAuthority("a CA with a directory")
+    credential = ca.issue(NAME)
+    (tmp_path / "ca.crl").write_bytes(ca.crl())
+    (tmp_path / "archive.crl").mkdir()
+    (tmp_path / "archive.crl" / "damaged.crl").write_bytes(b"\x30")
+    (tmp_path / "README").write_text("lists of revoked certificates")
+    (tmp_path / "index.txt").write_text("R 261128")
+    (tmp_path / "ca.lock").touch()
+    (tmp_path / "ca.pem").write_bytes(ca.pem())
+    (tmp_path / "ca.cer").write_bytes(ca.certificate.der)
+    (tmp_path / "key.pem").write_bytes(ca.issue_pem(NAME).key)
+    (tmp_path / ".ca.crl.new").write_bytes(ca.crl()[:100])
+    os.mkfifo(tmp_path / "pipe.crl")
+    policy = Revocation("hard", crls=[tmp_path])
+    assert outcome(policy, ca, credential) == "crl"
+    ca.revoke(credential.leaf)
+    (tmp_path / "last").write_bytes(encode("X509 CRL", ca.crl()))
+    assert outcome(policy, ca, credential) == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("name", "cut", "around"),
+    [
+        ("ca.crl", -1, ""),
+        ("ca", -1, ""),
+        ("ca.r0", 1, ""),
+        ("ca.CRL", 0, ""),
+        ("ca.pem", -1, "X509 CRL"),
+        ("ca.crl", None, "CERTIFICATE"),
+        ("ca.crl", None, "HTML"),
+    ],
+)
+def test_a_damaged_list_in_a_directory_refuses(
+    status: StatusServer, tmp_path: Path, name: str, cut: int | None, around: str
+) -> None:
+    """Who is told that such a list refuses should not find that it revokes nobody."""
+    data = b"<html>404</html>" if around == "HTML" else status.ca.crl()[:cut]
+    (tmp_path / name).write_bytes(encode(around, data) if around not in ("", "HTML") else data)
+    with pytest.raises(ConfigError, match=name) as caught:
+        ask(Revocation(crls=[tmp_path]), status.ca, leaf_of(status))
+    assert caught.value.code == "unreadable-crl"
+
+
+def test_a_list_in_a_directory_that_cannot_be_read_refuses(
+    status: StatusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.crl").write_bytes(status.ca.crl())
+    policy = Revocation(crls=[tmp_path], largest_crl=len(status.ca.crl()))
+    assert outcome(policy, status.ca, leaf_of(status)) == "crl"
+    (tmp_path / "more.crl").write_bytes(status.ca.crl() + b"\0")
+    with pytest.raises(ConfigError, match=r"more\.crl.*longer than"):
+        ask(policy, status.ca, leaf_of(status))
+    (tmp_path / "more.crl").unlink()
+    (tmp_path / "link.crl").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"link\.crl"):
+        ask(policy, status.ca, leaf_of(status))
+    (tmp_path / "link.crl").unlink()
+    (tmp_path / "pem").write_bytes(encode("X509 CRL", status.ca.crl())[:-20])
+    with pytest.raises(ConfigError, match="does not end"):
+        ask(Revocation(crls=[tmp_path]), status.ca, leaf_of(status))
+    (tmp_path / "pem").unlink()
+    monkeypatch.setattr("handclasp.identity.revocation.sources._MOST_FILES", 0)
+    with pytest.raises(ConfigError, match="more than 0 files"):
+        ask(policy, status.ca, leaf_of(status))
+
+
+def test_a_file_that_is_gone_meanwhile_is_no_list(
+    status: StatusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.crl").write_bytes(status.ca.crl())
+    listed = [tmp_path / "ca.crl", tmp_path / "ca.crl.new"]
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(listed))
+    assert outcome(Revocation(crls=[tmp_path]), status.ca, leaf_of(status)) == "crl"
 
 
 def _scope(**changes: Any) -> tuple[pyca.ExtensionType, bool]:

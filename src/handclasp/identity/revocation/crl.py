@@ -11,7 +11,8 @@ import cryptography.x509 as pyca
 
 from ...crypto.attestation import BROKEN_HASHES
 from ...rules import printable
-from ..certificates import Certificate
+from ..certificates import Certificate, load_x509
+from ..der import SEQUENCE
 from ..pem import blocks, is_pem
 from .finding import Evidence, Finding, Period, Unusable
 
@@ -38,6 +39,22 @@ def read_lists(data: bytes) -> tuple[RevocationList, ...]:
     except Exception as error:
         reason = f"it cannot be read: {printable(str(error), 80) or type(error).__name__}"
     raise Unusable("invalid", reason)
+
+
+def may_be_lists(data: bytes) -> bool:
+    """False for what plainly is something else: text, PEM of other things, a certificate."""
+    if is_pem(data):
+        try:
+            return any(block.label in _LABELS for block in blocks(data))
+        except ValueError:
+            return True
+    if data[:1] != bytes([SEQUENCE]):
+        return False
+    try:
+        load_x509(data)
+    except Exception:
+        return True
+    return False
 
 
 def check_issuer(crl: RevocationList, issuer: Certificate) -> None:

@@ -71,7 +71,11 @@ class Revocation:
     _: KW_ONLY
     crls: Sequence[str | os.PathLike[str] | bytes] = ()
     """Revocation lists at hand: files, directories of files, or the bytes, DER or PEM. Files are read again when they
-    change; one that cannot be used refuses the connection. A list that is out of date counts as none."""
+    change; one that cannot be used refuses the connection. A list that is out of date counts as none.
+
+    Of a directory, passed over is what plainly is no list: other directories, text, certificates and keys in PEM,
+    certificates in DER. A file called `.crl` has to be one. Names that begin with a dot are passed over too: a new list
+    is best written under such a name and then renamed."""
     fetch: Fetch = field(default=fetch, repr=False)
     """What goes out, in the modes that ask. An `async def` is awaited. It raises OSError or ValueError where there is
     no answer; any other exception refuses the connection."""
