@@ -361,10 +361,11 @@ def test_a_damaged_list_in_a_directory_refuses(
 def test_a_list_in_a_directory_that_cannot_be_read_refuses(
     status: StatusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "ca.crl").write_bytes(status.ca.crl())
-    policy = Revocation(crls=[tmp_path], largest_crl=len(status.ca.crl()))
+    crl = status.ca.crl()
+    (tmp_path / "ca.crl").write_bytes(crl)
+    policy = Revocation(crls=[tmp_path], largest_crl=len(crl))
     assert outcome(policy, status.ca, leaf_of(status)) == "crl"
-    (tmp_path / "more.crl").write_bytes(status.ca.crl() + b"\0")
+    (tmp_path / "more.crl").write_bytes(crl + b"\0")
     with pytest.raises(ConfigError, match=r"more\.crl.*longer than"):
         ask(policy, status.ca, leaf_of(status))
     (tmp_path / "more.crl").unlink()
@@ -372,7 +373,7 @@ def test_a_list_in_a_directory_that_cannot_be_read_refuses(
     with pytest.raises(ConfigError, match=r"link\.crl"):
         ask(policy, status.ca, leaf_of(status))
     (tmp_path / "link.crl").unlink()
-    (tmp_path / "pem").write_bytes(encode("X509 CRL", status.ca.crl())[:-20])
+    (tmp_path / "pem").write_bytes(encode("X509 CRL", crl)[:-20])
     with pytest.raises(ConfigError, match="does not end"):
         ask(Revocation(crls=[tmp_path]), status.ca, leaf_of(status))
     (tmp_path / "pem").unlink()
@@ -413,6 +414,7 @@ def _scope(**changes: Any) -> tuple[pyca.ExtensionType, bool]:
         (_scope(indirect_crl=True), "unreadable-crl"),
         (_scope(only_some_reasons=frozenset([pyca.ReasonFlags.key_compromise])), "unreadable-crl"),
         ((pyca.DeltaCRLIndicator(1), True), "unreadable-crl"),
+        ((pyca.DeltaCRLIndicator(1), False), "unreadable-crl"),
         ((pyca.UnrecognizedExtension(pyca.ObjectIdentifier("1.2.3"), b"\5\0"), True), "unreadable-crl"),
         ((pyca.UnrecognizedExtension(pyca.ObjectIdentifier("1.2.3"), b"\5\0"), False), "crl"),
     ],
@@ -569,6 +571,38 @@ def test_who_did_not_answer_is_left_alone_for_a_minute_in_soft_mode(status: Stat
         with pytest.raises(CertificateError, match="no answer in time"):
             ask(hard, status.ca, credential, at=now)
         assert asked == 2 + tries
+
+
+def test_hard_mode_knows_no_silence_that_a_soft_one_has_noted(status: StatusServer) -> None:
+    cache: AnswerCache[Any] = AnswerCache()
+
+    def silent(url: str, **_: Any) -> bytes:
+        raise TimeoutError("no answer in time")
+
+    credential = leaf_of(status, "crl")
+    soft = Revocation("soft", fetch=silent, cache=cache)
+    assert outcome(soft, status.ca, credential) == "not checked"
+    assert "a moment ago" in ask(soft, status.ca, credential).why
+    assert outcome(Revocation("hard", cache=cache), status.ca, credential) == "crl"
+
+
+def test_who_was_never_asked_is_not_left_alone(status: StatusServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow responder uses up all the time: the list behind it is asked in the next handshake."""
+    asked, clock = [], [0.0]
+    monkeypatch.setattr("handclasp.fetching.time.monotonic", lambda: clock[0])
+
+    def slow(url: str, *, timeout: float, **how: Any) -> bytes:
+        asked.append(url)
+        if url == status.ocsp_url:
+            clock[0] += timeout
+            raise TimeoutError("no answer in time")
+        return status.ca.crl()
+
+    policy, credential = Revocation("soft", fetch=slow), leaf_of(status, "ocsp", "crl")
+    assert "no time was left" in ask(policy, status.ca, credential).why
+    assert asked == [status.ocsp_url]
+    assert outcome(policy, status.ca, credential) == "crl"
+    assert asked == [status.ocsp_url, status.crl_url]
 
 
 def test_an_answer_that_does_not_count_is_no_silence(status: StatusServer) -> None:

@@ -100,8 +100,10 @@ def _read(der: bytes) -> RevocationList:
     for extension in x509.extensions:
         if isinstance(extension.value, pyca.IssuingDistributionPoint):
             scope = extension.value
+        elif isinstance(extension.value, pyca.DeltaCRLIndicator):
+            # it should be critical, and the list is no complete one where it is not (RFC 5280 §5.2.4)
+            raise Unusable("invalid", "it holds only what has changed since another list")
         elif extension.critical:
-            # a delta list says so in an extension that is critical
             raise Unusable("invalid", "it has a critical extension that is not understood")
         numbered |= isinstance(extension.value, pyca.CRLNumber)
     if not numbered:
