@@ -19,7 +19,7 @@ from ..alerts import Alert
 from ..errors import CertificateError
 from ..rules import printable
 from .certificates import Certificate
-from .constraints import NotComparable, constraints_of, names_of
+from .constraints import Comparer, NotComparable, allowance
 from .path import MIN_RSA_BITS, PURPOSES, PathRefused, affordable, has_name, key_usages, may_sign_certificates
 from .presented import PresentedChain, Role
 from .roots import Anchors
@@ -301,17 +301,15 @@ def _is_address(text: str) -> bool:
 
 def _constraints(case: _Case) -> _Problem | None:
     """RFC 5280 §4.2.1.10."""
+    comparer = Comparer(allowance())
     for certificate in case.path[1:]:
-        found = certificate.constraints
-        permitted, excluded = (found.permitted_subtrees or (), found.excluded_subtrees or ()) if found else ((), ())
-        if found is None or len(permitted) + len(excluded) + len(case.leaf.alternative_names) > _MOST_COMPARED:
-            continue
         try:
-            constraints, names = constraints_of(certificate), names_of(case.leaf)
+            name = comparer.forbidden(certificate, case.leaf)
         except NotComparable:
             continue  # the path verifier has the words
-        if constraints is None or not (name := constraints.forbids(names)):
+        if not name:
             continue
+        permitted = (certificate.constraints and certificate.constraints.permitted_subtrees) or ()
         kind = pyca.IPAddress if _is_address(name) else pyca.DNSName
         same_kind = tuple(str(base.value) for base in permitted if isinstance(base, kind))
         text = f"may only sign for {_some(same_kind)}" if same_kind else "must not sign for some names"
@@ -549,7 +547,6 @@ _ANY_PURPOSE: Final = "2.5.29.37.0"
 _BROKEN_HASHES: Final = frozenset({"md5", "sha1"})
 _MADE: Final = datetime(2026, 11, 1, tzinfo=UTC)
 _MOST_SIGNATURES: Final = 20
-_MOST_COMPARED: Final = 1000
 _MOST_LIKENED: Final = 100
 _MOST_SHOWN: Final = 3
 _MAX_TEXT: Final = 300
