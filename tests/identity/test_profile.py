@@ -1,4 +1,4 @@
-"""The web's own rules for roots: what a root of today must be like, and that those browsers trust may stay."""
+"""The web's own rules for roots and for CAs below them, and what of RFC 5280 the library's verifier leaves out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import cryptography.x509 as pyca
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from handclasp import PresentedChain, Role, TrustStore, Verifier, private, webpki
 from handclasp.crypto.keys import certificate_hash, generate
-from handclasp.crypto.signatures import KeyKind
+from handclasp.crypto.signatures import KeyKind, PrivateKey
 from handclasp.errors import CertificateError, ConfigError
 from handclasp.identity.certificates import Certificate
 from handclasp.identity.names import peer_name
@@ -28,8 +28,8 @@ BY_NAME = pyca.AuthorityKeyIdentifier(OWN.digest, [pyca.DirectoryName(NAME)], 7)
 SIGNS = pyca.KeyUsage(False, False, False, False, False, True, True, False, False)
 
 
-def signed(builder: pyca.CertificateBuilder) -> Certificate:
-    der = builder.sign(KEY, certificate_hash(KEY)).public_bytes(Encoding.DER)
+def signed(builder: pyca.CertificateBuilder, key: PrivateKey = KEY) -> Certificate:
+    der = builder.sign(key, certificate_hash(key)).public_bytes(Encoding.DER)
     return Certificate.from_der(der)
 
 
@@ -48,7 +48,7 @@ def leaf() -> Certificate:
     builder = pyca.CertificateBuilder(NAME, subject, key, 8, AT - timedelta(days=1), AT + timedelta(days=9))
     builder = builder.add_extension(BY_KEY, False)
     builder = builder.add_extension(pyca.SubjectAlternativeName([pyca.DNSName("a.test")]), False)
-    builder = builder.add_extension(pyca.ExtendedKeyUsage([pyca.oid.ExtendedKeyUsageOID.SERVER_AUTH]), False)
+    builder = builder.add_extension(pyca.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
     return signed(builder)
 
 
@@ -95,3 +95,73 @@ def test_the_roots_of_this_system_may_all_vouch() -> None:
     presented = PresentedChain((LEAF,), Role.SERVER, peer_name("a.test"), AT)
     for anchor in roots:
         check_profile(presented, (LEAF, anchor))
+
+
+# --- CAs below a root ------------------------------------------------------------------------------------------------
+
+MIDDLE = pyca.Name([pyca.NameAttribute(NameOID.COMMON_NAME, "a CA by hand")])
+MIDDLE_KEY = generate(KeyKind.P256)
+MIDDLE_OWN = pyca.SubjectKeyIdentifier.from_public_key(MIDDLE_KEY.public_key())
+ROOT = root(2020, OWN)
+Extension = tuple[pyca.ExtensionType, bool]
+
+
+def middle(*extensions: Extension) -> Certificate:
+    since, until = AT - timedelta(days=1), AT + timedelta(days=9)
+    number = pyca.random_serial_number()
+    builder = pyca.CertificateBuilder(NAME, MIDDLE, MIDDLE_KEY.public_key(), number, since, until)
+    builder = builder.add_extension(pyca.BasicConstraints(True, None), True).add_extension(SIGNS, True)
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    return signed(builder)
+
+
+def below(subject: pyca.Name, purpose: pyca.ObjectIdentifier, *extensions: pyca.ExtensionType) -> Certificate:
+    since, until = AT - timedelta(days=1), AT + timedelta(days=9)
+    builder = pyca.CertificateBuilder(MIDDLE, subject, generate(KeyKind.P256).public_key(), 9, since, until)
+    by_key = pyca.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(MIDDLE_OWN)
+    for extension in (by_key, pyca.ExtendedKeyUsage([purpose]), *extensions):
+        builder = builder.add_extension(extension, False)
+    return signed(builder, MIDDLE_KEY)
+
+
+def person(*attributes: tuple[pyca.ObjectIdentifier, str]) -> pyca.Name:
+    return pyca.Name([pyca.NameAttribute(*attribute) for attribute in attributes])
+
+
+CORP = pyca.DirectoryName(person((NameOID.ORGANIZATION_NAME, "Corp")))
+MAIL = pyca.RFC822Name("corp.test")
+
+
+@pytest.mark.parametrize("policy", [webpki, private])
+@pytest.mark.parametrize(
+    ("permitted", "excluded", "subject", "good"),
+    [
+        ([MAIL], [], person((NameOID.EMAIL_ADDRESS, "me@corp.test")), True),
+        ([MAIL], [], person((NameOID.EMAIL_ADDRESS, "me@other.test")), False),
+        ([MAIL], [], person((NameOID.EMAIL_ADDRESS, "nobody")), False),
+        ([MAIL], [], person((NameOID.COMMON_NAME, "me@other.test")), True),
+        ([], [MAIL], person((NameOID.EMAIL_ADDRESS, "me@corp.test")), False),
+        ([], [MAIL], person((NameOID.EMAIL_ADDRESS, "me@other.test")), True),
+        ([CORP], [], person((NameOID.ORGANIZATION_NAME, "corp"), (NameOID.COMMON_NAME, "me")), True),
+        ([CORP], [], person((NameOID.COMMON_NAME, "me")), False),
+        ([], [CORP], person((NameOID.ORGANIZATION_NAME, "CORP")), False),
+    ],
+)
+def test_constraints_hold_for_the_subject_too(
+    policy: type, permitted: list[pyca.GeneralName], excluded: list[pyca.GeneralName], subject: pyca.Name, good: bool
+) -> None:
+    """RFC 5280 §4.2.1.10: the library's verifier looks at subjectAltName alone, which a client need not have."""
+    constraints = pyca.NameConstraints(permitted or None, excluded or None)
+    ca = middle((MIDDLE_OWN, False), (BY_KEY, False), (constraints, False))
+    chain = below(subject, ExtendedKeyUsageOID.CLIENT_AUTH), ca
+    try:
+        verdict = policy(ROOT).verify(PresentedChain(chain, Role.CLIENT, None, AT))
+    except CertificateError as error:
+        refusal = error
+    else:
+        assert verdict.chain == (*chain, ROOT)
+        assert good
+        return
+    assert not good
+    assert (refusal.section, refusal.certificate) == ("RFC 5280 §4.2.1.10", ca)

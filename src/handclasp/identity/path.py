@@ -20,6 +20,7 @@ from ..errors import from_fault
 from ..limits import LEAST_RSA_BITS, MAX_RSA_EXPONENT, MOST_COMPARISONS, Limits
 from ..rules import CERTIFICATE_KEY_TYPE, CERTIFICATE_KEY_USAGE, CHAIN_TOO_LONG, PeerFault, fail, printable, require
 from .certificates import Certificate
+from .constraints import Comparer, NotComparable, allowance
 from .names import PeerName, any_matches
 from .presented import PresentedChain, Role
 from .roots import Anchors
@@ -139,6 +140,7 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
             raise PathRefused("the path does not lead from the leaf to an anchor")
         if presented.name is not None and not has_name(leaf, presented.name):
             raise PathRefused("the leaf does not have the name")
+        _check_constraints(path)
         return path
     raise PathRefused(refusal)
 
@@ -189,6 +191,23 @@ def _check_comparisons(presented: PresentedChain, extras: Sequence[Certificate],
     names = sum(len(certificate.alternative_names) + 1 for certificate in (presented.leaf, *extras))
     if names * bases > MOST_COMPARISONS:
         raise PathRefused("more names and name constraints than are compared", "RFC 5280 §4.2.1.10", presented.leaf)
+
+
+def _check_constraints(path: Sequence[Certificate]) -> None:
+    """The library compares names in subjectAltName alone: not the mailbox of a subject, and no directory names."""
+    if not any(certificate.constraints for certificate in path):
+        return
+    comparer = Comparer(allowance())
+    for index, issuer in enumerate(path):
+        for certificate in path[:index] if issuer.constraints is not None else ():
+            if certificate != path[0] and certificate.is_self_issued:
+                continue  # it is the CA itself (RFC 5280 §6.1.3 b)
+            try:
+                problem = comparer.forbidden(issuer, certificate)
+            except NotComparable as unknown:
+                problem = str(unknown)
+            if problem:
+                raise PathRefused(f"a CA may not vouch for {problem}", "RFC 5280 §4.2.1.10", issuer)
 
 
 def _walk(presented: PresentedChain, extras: Sequence[Certificate], anchors: Anchors) -> list[pyca.Certificate]:
