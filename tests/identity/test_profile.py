@@ -16,7 +16,9 @@ from handclasp.crypto.signatures import KeyKind, PrivateKey
 from handclasp.errors import CertificateError, ConfigError
 from handclasp.identity.certificates import Certificate
 from handclasp.identity.names import peer_name
+from handclasp.identity.path import find_path
 from handclasp.identity.profile import check_profile
+from handclasp.identity.roots import Anchors
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NAME = pyca.Name([pyca.NameAttribute(NameOID.COMMON_NAME, "a root by hand")])
@@ -165,3 +167,55 @@ def test_constraints_hold_for_the_subject_too(
         return
     assert not good
     assert (refusal.section, refusal.certificate) == ("RFC 5280 §4.2.1.10", ca)
+
+
+GOOD = (MIDDLE_OWN, False), (BY_KEY, False)
+TWINS: dict[str, tuple[Extension, ...]] = {
+    "policies": (*GOOD, (pyca.PolicyConstraints(3, None), False)),
+    "issuer's key": ((MIDDLE_OWN, False),),
+    "own key": ((BY_KEY, False),),
+    "directory": (*GOOD, (pyca.NameConstraints([CORP], None), True)),
+    "directory, not critical": (*GOOD, (pyca.NameConstraints([CORP], None), False)),
+    "name": (*GOOD, (pyca.NameConstraints([pyca.DNSName("b.test")], None), True)),
+    "unread": (*GOOD, (pyca.UnrecognizedExtension(pyca.ObjectIdentifier("1.2.3"), b"\5\0"), True)),
+}
+
+
+def server() -> Certificate:
+    names = pyca.SubjectAlternativeName([pyca.DNSName("a.test")])
+    return below(person((NameOID.COMMON_NAME, "a.test")), ExtendedKeyUsageOID.SERVER_AUTH, names)
+
+
+@pytest.mark.parametrize("policy", [webpki, private])
+def test_a_good_path_is_found_whatever_stands_before_it(policy: type) -> None:
+    leaf, good = server(), middle(*GOOD)
+    bad = [middle(*extensions) for extensions in TWINS.values()]
+    for twins in (*([twin] for twin in bad), bad, bad[::-1]):
+        for chain in ((leaf, good, *twins), (leaf, *twins, good), (leaf, *twins, good, leaf)):
+            verdict = policy(ROOT).verify(PresentedChain(chain, Role.SERVER, peer_name("a.test"), AT))
+            assert verdict.chain[0] == leaf
+            assert verdict.chain[-1] == ROOT
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_bad_path_alone_is_refused_for_what_it_is(twin: str) -> None:
+    leaf, bad = server(), middle(*TWINS[twin])
+    with pytest.raises(CertificateError) as caught:
+        webpki(ROOT).verify(PresentedChain((leaf, bad, bad), Role.SERVER, peer_name("a.test"), AT))
+    assert (caught.value.certificate == bad) is (twin != "unread"), "the library does not say which"
+
+
+def test_looking_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One search for each certificate that was sent, at the most."""
+    leaf, bad = server(), [middle(*TWINS["policies"]) for _ in range(9)]
+    searches = []
+
+    def counted(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate, ...]:
+        searches.append(len(presented.chain))
+        return find_path(presented, anchors)
+
+    monkeypatch.setattr("handclasp.identity.trust.find_path", counted)
+    with pytest.raises(CertificateError) as caught:
+        webpki(ROOT).verify(PresentedChain((leaf, *bad), Role.SERVER, peer_name("a.test"), AT))
+    assert caught.value.section == "RFC 5280 §4.2.1.11"
+    assert searches == [*range(10, 0, -1)]

@@ -142,6 +142,9 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
             raise PathRefused("the leaf does not have the name")
         _check_constraints(path)
         return path
+    if passed_over := next((c for c in presented.chain[1:] if _is_unreadable(c)), None):
+        refusal = "a CA's name constraints hold directory names, and are critical"
+        raise PathRefused(refusal, "RFC 5280 §4.2.1.10", passed_over)
     raise PathRefused(refusal)
 
 
@@ -172,11 +175,21 @@ def _worth_trying(presented: PresentedChain) -> tuple[Certificate, ...]:
     """The certificates beside the leaf that can be part of a path.
 
     Duplicates only multiply work; a self-signed one is an anchor already or worth nothing; the rest must have keys that
-    can issue at all.
+    can issue at all. One that the library cannot read would end its search, also where there is a good twin.
     """
     distinct = dict.fromkeys(presented.chain[1:])
     distinct.pop(presented.leaf, None)
-    return tuple(c for c in distinct if may_sign_certificates(c, presented.limits) and not c.is_self_signed)
+    usable = (c for c in distinct if may_sign_certificates(c, presented.limits) and not _is_unreadable(c))
+    return tuple(c for c in usable if not c.is_self_signed)
+
+
+def _is_unreadable(certificate: Certificate) -> bool:
+    """The library compares no directory names, and gives up where it would have to."""
+    found = certificate.constraints
+    if found is None or pyca.NameConstraints.oid.dotted_string not in certificate.critical:
+        return False
+    bases = (*(found.permitted_subtrees or ()), *(found.excluded_subtrees or ()))
+    return any(isinstance(base, pyca.DirectoryName) for base in bases)
 
 
 def _check_comparisons(presented: PresentedChain, extras: Sequence[Certificate], anchors: Anchors) -> None:
