@@ -12,6 +12,7 @@ from typing import Any
 
 import cryptography.x509 as pyca
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from handclasp import (
     Alert,
@@ -25,12 +26,15 @@ from handclasp import (
     Role,
     VerifiedPeer,
 )
+from handclasp.crypto.keys import generate
+from handclasp.crypto.signatures import KeyKind
 from handclasp.fetching import fetch
 from handclasp.identity.names import peer_name
 from handclasp.identity.pem import encode
 from handclasp.identity.revocation.cache import AnswerCache
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.responder import Fault, StatusServer, delegate
+from handclasp.lab.statements import Speaker
 
 NAME = "example.test"
 MODES = ("off", "staple", "soft", "hard")
@@ -248,6 +252,28 @@ def test_staples(status: StatusServer, mode: str) -> None:
     found = {staple: outcome(Revocation(mode), ca, credential, staple) for staple in cases}
     assert found == {staple: expected if on else "not checked" for staple, expected in cases.items()}
     assert status.asked == []
+
+
+@pytest.mark.parametrize(
+    ("bits", "extension", "good"),
+    [
+        (2048, (pyca.CertificatePolicies([]), False), True),
+        (1024, (pyca.CertificatePolicies([]), False), False),
+        (2048, (pyca.OCSPNoCheck(), True), True),
+        (2048, (pyca.UnrecognizedExtension(pyca.ObjectIdentifier("1.2.3"), b"\5\0"), False), True),
+        (2048, (pyca.UnrecognizedExtension(pyca.ObjectIdentifier("1.2.3"), b"\5\0"), True), False),
+    ],
+)
+def test_a_delegate_s_certificate_has_to_be_sound(
+    status: StatusServer, bits: int, extension: tuple[pyca.ExtensionType, bool], good: bool
+) -> None:
+    """Whoever can break or misread it speaks for the CA."""
+    key = generate(KeyKind.RSA, bits=bits)
+    signing = (ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string,)
+    appointed = status.ca.issue(key=key, eku=signing, common_name="delegate", extensions=[extension])
+    credential = leaf_of(status)
+    staple = status.ca.ocsp_response(credential.leaf, speaker=Speaker(appointed.leaf, key))
+    assert outcome(Revocation(), status.ca, credential, staple) == ("staple" if good else "staple-invalid")
 
 
 def test_a_delegate_counts_only_in_its_time(status: StatusServer) -> None:
