@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import inspect
 import multiprocessing
+import stat
 import subprocess
 import threading
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,7 @@ from handclasp import (
     ClientConfig,
     ClientConnection,
     ConfigError,
+    Evidence,
     Policy,
     PresentedChain,
     Revocation,
@@ -262,6 +264,23 @@ def test_which_combination_it_is() -> None:
         private(store) | check  # type: ignore[operator]
 
 
+def test_what_spoke_for_the_leaf_is_told_whatever_else_did_not() -> None:
+    ca = CertificateAuthority("root", at=AT)
+    chain, crl = ca.issue("a.test").chain, ca.crl(at=AT)
+    plain, off, hard = ca.trust, ca.trust & Revocation("off"), ca.trust & Revocation("hard", crls=[crl])
+    for policy, evidence in (
+        (plain & plain, None),
+        (off & plain, Evidence.NONE),
+        (plain & off, Evidence.NONE),
+        (off & hard, Evidence.CRL),
+        (hard & off, Evidence.CRL),
+        (hard & plain, Evidence.CRL),
+        (hard & Revocation("off"), Evidence.CRL),
+        (off & Revocation("hard", crls=[crl]), Evidence.CRL),
+    ):
+        assert verify(policy, *chain).revocation is evidence
+
+
 def test_what_a_combination_has_of_its_members() -> None:
     for combine in (
         Both,
@@ -478,6 +497,18 @@ def test_a_key_that_was_recorded_meanwhile_counts(tmp_path: Path) -> None:
     policy = tofu(tmp_path / "known") & Overtaken()
     assert refused(policy, EVIL).code == "key-changed"
     assert verify(policy)
+
+
+def test_the_store_keeps_its_permissions_and_its_place(tmp_path: Path) -> None:
+    store, link = tmp_path / "store", tmp_path / "link"
+    store.write_text("# ours\n")
+    store.chmod(0o600)
+    link.symlink_to(store.name)
+    verify(tofu(link), self_signed("a.test", at=AT).leaf)
+    assert link.is_symlink()
+    assert store.read_text().startswith("# ours\na.test ")
+    assert stat.S_IMODE(store.stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "store", "store.lock"]
 
 
 def record_one(path: str, name: str) -> str:

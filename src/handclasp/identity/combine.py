@@ -139,7 +139,7 @@ class Both(Recording):
         def go_on(first: VerifiedPeer) -> VerifiedPeer | Awaitable[VerifiedPeer]:
             def joined(second: VerifiedPeer) -> VerifiedPeer:
                 why = f"{first.why}; and {second.why}"
-                both = replace(first, why=why, revocation=first.revocation or second.revocation)
+                both = replace(first, why=why, revocation=_known(first.revocation, second.revocation))
                 records = (*_records(first), *_records(second))
                 return Provisional(both.chain, both.why, both.revocation, records) if records else both
 
@@ -176,12 +176,17 @@ class WithCheck(Recording):
                 if not isinstance(why, str) or isinstance(answer, VerifiedPeer):
                     raise CallbackError(f"the check returned {type(answer).__name__}, not None or its reason")
                 evidence = getattr(answer, "evidence", None)
-                known = evidence if isinstance(evidence, Evidence) else verified.revocation
+                known = _known(evidence if isinstance(evidence, Evidence) else None, verified.revocation)
                 return replace(verified, why=f"{verified.why}; {why}", revocation=known)
 
             return attempt(lambda: then(self.further.check(presented, verified), passed), refused, CertificateError)
 
         return then(_asked(self.verifier, presented), go_on)
+
+
+def _known(one: Evidence | None, other: Evidence | None) -> Evidence | None:
+    """What spoke for the leaf: the first that says so, and that nothing did only where both looked in vain."""
+    return next((evidence for evidence in (one, other) if evidence not in (None, Evidence.NONE)), one or other)
 
 
 def _both(one: Verifier | Check, other: Verifier | Check) -> Policy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,8 +96,8 @@ class TrustOnFirstUse(Recording):
 class KnownServers:
     """A file of keys: on each line a name, `sha256/…` of its key, and the day it was first seen.
 
-    Safe between threads and processes: it is rewritten beside itself and put in place under a lock on `PATH.lock`.
-    Lines that begin with `#` are kept.
+    Safe between threads and processes: it is rewritten beside itself and put in place under a lock on `PATH.lock`, with
+    the permissions it had. Links are followed. Lines that begin with `#` are kept.
     """
 
     path: str
@@ -141,13 +142,16 @@ class KnownServers:
             raise self._failed("read", error) from None
 
     def _rewrite(self, lines: list[str]) -> None:
-        beside = f"{self.path}.new"
+        place = os.path.realpath(self.path)
+        beside = f"{place}.new"
         try:
             with open(beside, "w", encoding="utf-8") as file:
+                if os.path.exists(place):
+                    shutil.copymode(place, beside)
                 file.write("".join(f"{line}\n" for line in lines))
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, self.path)
+            os.replace(beside, place)
         except OSError as error:
             raise self._failed("written", error) from None
 
@@ -156,7 +160,7 @@ class KnownServers:
         """One writer at a time, of all threads and processes."""
         with _THREADS:
             try:
-                lock = open(f"{self.path}.lock", "ab")  # noqa: SIM115 - closed below, which also lets go of the lock
+                lock = open(f"{os.path.realpath(self.path)}.lock", "ab")  # noqa: SIM115 - closed below, which also lets go of the lock
             except OSError as error:
                 raise self._failed("locked", error) from None
             with lock:
