@@ -332,7 +332,7 @@ def test_given_lists_are_read_again_when_they_change(status: StatusServer, tmp_p
 def test_a_list_that_cannot_be_used_refuses(status: StatusServer, tmp_path: Path) -> None:
     missing, junk = tmp_path / "missing.crl", tmp_path / "junk.crl"
     junk.write_bytes(b"junk")
-    for source in (missing, junk, b"junk", b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"):
+    for source in (missing, junk, "no\0path", b"junk", b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"):
         with pytest.raises(ConfigError) as caught:
             ask(Revocation(crls=[source]), status.ca, leaf_of(status))
         assert caught.value.code == "unreadable-crl"

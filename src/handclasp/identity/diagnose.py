@@ -328,7 +328,7 @@ def _constraints(case: _Case) -> _Problem | None:
 
 
 def _dates(case: _Case) -> _Problem | None:
-    at = case.presented.at
+    at = case.presented.at.replace(microsecond=0)  # the dates have whole seconds, and include their last
     for certificate in case.path:
         facts = {
             "not_before": f"{certificate.not_before}",
@@ -365,7 +365,7 @@ def _dates(case: _Case) -> _Problem | None:
 
 def _clock(case: _Case) -> dict[str, str]:
     """What the certificates say of our clock: it is doubtful before this library was made, and where it fits none."""
-    at = case.presented.at
+    at = case.presented.at.replace(microsecond=0)
     if at < _MADE:
         return {"clock": f"wrong: it stands before {_MADE:%Y-%m-%d}, when this library was made"}
     fits = sum(_valid(certificate, at) for certificate in case.path)

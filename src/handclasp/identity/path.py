@@ -160,7 +160,8 @@ def _trusted_itself(presented: PresentedChain) -> tuple[Certificate, ...]:
     extension goes unread (RFC 5280 §4.2).
     """
     leaf, name = presented.leaf, presented.name
-    if not leaf.not_before <= presented.at <= leaf.not_after:
+    now = presented.at.replace(microsecond=0)  # the dates have whole seconds, and include their last
+    if not leaf.not_before <= now <= leaf.not_after:
         raise PathRefused("the certificate is not valid now")
     if leaf.purposes is not None and PURPOSES[presented.role].dotted_string not in leaf.purposes:
         raise PathRefused("the certificate's purpose is another")

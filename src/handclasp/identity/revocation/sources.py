@@ -37,7 +37,7 @@ def _entries(folder: Path) -> list[Path]:
     try:
         found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        raise _unreadable(repr(str(folder)), (error.strerror or "no reason given").lower()) from None
+        raise _unreadable(repr(str(folder)), _reason(error)) from None
     if len(found) > _MOST_FILES:
         raise _unreadable(repr(str(folder)), f"it holds more than {_MOST_FILES} files")
     return found
@@ -56,10 +56,12 @@ def _file(path: Path, cache: AnswerCache[Any], most: int, *, named: bool) -> tup
         if facts.st_size > most:
             raise _unreadable(repr(str(path)), f"it is longer than {most} bytes")
         data = path.read_bytes()
-    except OSError as error:
+    except ConfigError:
+        raise
+    except (OSError, ValueError) as error:
         if not named and not os.path.lexists(path):
             return ()  # gone since the directory was read
-        raise _unreadable(repr(str(path)), (error.strerror or "no reason given").lower()) from None
+        raise _unreadable(repr(str(path)), _reason(error)) from None
     if not named and path.suffix.lower() != ".crl" and not may_be_lists(data):
         return ()
     return _parsed(key, data, repr(str(path)), cache)
@@ -77,6 +79,10 @@ def _parsed(key: Hashable, data: bytes, name: str, cache: AnswerCache[Any]) -> t
         raise _unreadable(name, "there is no revocation list in it")
     cache.keep(key, lists, _FOR_EVER, len(data))
     return lists
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or "no reason given").lower()
 
 
 def _unreadable(name: str, reason: str) -> ConfigError:
