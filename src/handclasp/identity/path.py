@@ -186,11 +186,14 @@ def _worth_trying(presented: PresentedChain) -> tuple[Certificate, ...]:
 
 def _is_unreadable(certificate: Certificate) -> bool:
     """The library compares no directory names, and gives up where it would have to."""
+    critical = pyca.NameConstraints.oid.dotted_string in certificate.critical
+    return critical and any(isinstance(base, pyca.DirectoryName) for base in _bases(certificate))
+
+
+def _bases(certificate: Certificate) -> tuple[pyca.GeneralName, ...]:
+    """What its name constraints are about."""
     found = certificate.constraints
-    if found is None or pyca.NameConstraints.oid.dotted_string not in certificate.critical:
-        return False
-    bases = (*(found.permitted_subtrees or ()), *(found.excluded_subtrees or ()))
-    return any(isinstance(base, pyca.DirectoryName) for base in bases)
+    return (*(found.permitted_subtrees or ()), *(found.excluded_subtrees or ())) if found else ()
 
 
 def _check_comparisons(presented: PresentedChain, extras: Sequence[Certificate], anchors: Anchors) -> None:
@@ -209,11 +212,12 @@ def _check_comparisons(presented: PresentedChain, extras: Sequence[Certificate],
 
 def _check_constraints(path: Sequence[Certificate]) -> None:
     """The library compares names in subjectAltName alone: not the mailbox of a subject, and no directory names."""
-    if not any(certificate.constraints for certificate in path):
+    further = [issuer for issuer in path if any(not isinstance(base, _COMPARED) for base in _bases(issuer))]
+    if not further:
         return
     comparer = Comparer(allowance())
-    for index, issuer in enumerate(path):
-        for certificate in path[:index] if issuer.constraints is not None else ():
+    for issuer in further:
+        for certificate in path[: path.index(issuer)]:
             if certificate != path[0] and certificate.is_self_issued:
                 continue  # it is the CA itself (RFC 5280 §6.1.3 b)
             try:
@@ -277,6 +281,8 @@ _RSA: Final = frozenset({KeyKind.RSA, KeyKind.RSA_PSS})
 _ISSUERS: Final = frozenset(
     {KeyKind.P256, KeyKind.P384, KeyKind.P521, KeyKind.MLDSA44, KeyKind.MLDSA65, KeyKind.MLDSA87}
 )
+_COMPARED: Final = (pyca.DNSName, pyca.IPAddress)
+"""Kinds of names that stand in subjectAltName alone."""
 _UNDERSTOOD: Final = frozenset(
     kind.oid.dotted_string
     for kind in (pyca.BasicConstraints, pyca.KeyUsage, pyca.ExtendedKeyUsage, pyca.SubjectAlternativeName)
