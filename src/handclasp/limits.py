@@ -121,7 +121,7 @@ MOST_STEPS: Final = 500
 """Certificates that one search for a path looks at."""
 
 MOST_COMPARISONS: Final = 20_000
-"""Names that one chain has compared with name constraints: both lists are the peer's to fill."""
+"""Look-ups of a chain's names among its name constraints, and pairs of the two: both lists are the peer's to fill."""
 
 MOST_URLS: Final = 4
 """Addresses of one kind that are read from a certificate."""

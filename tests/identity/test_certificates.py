@@ -190,6 +190,21 @@ def test_at_most_four_issuer_urls() -> None:
     assert certificate.issuer_urls[0] == "http://0.test/"
 
 
+@pytest.mark.limit("MAX_URL")
+def test_urls_stand_as_they_are_or_not_at_all() -> None:
+    """One that was cut or escaped would lead elsewhere."""
+    method, point = AuthorityInformationAccessOID.OCSP, "http://crl.test/"
+    good = [point + "a" * (size - len(point)) for size in (201, 2048)]
+    urls = [point + "a" * (2049 - len(point)), "http://a.test/\n", "http://a.test/\x7f", *good]
+    places = [pyca.UniformResourceIdentifier(url) for url in urls]
+    points = pyca.CRLDistributionPoints([pyca.DistributionPoint(places, None, None, None)])
+    access = pyca.AuthorityInformationAccess([pyca.AccessDescription(method, place) for place in places])
+    certificate = built((access, False), (points, False))
+    assert certificate.ocsp_urls == certificate.crl_urls == tuple(good)
+    assert certificate.crl_points == set(urls)
+    assert built().crl_points == frozenset()
+
+
 def test_trailing_bytes_are_no_certificate(leaf: Certificate) -> None:
     for der in (leaf.der + b"\0", leaf.der[:-1], b"", leaf.pem()):
         with pytest.raises(ValueError, match=r"."):

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import copy
 import pickle
+import shutil
+import subprocess
 import traceback
 from pathlib import Path
 
 import cryptography.x509 as pyca
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, NoEncryption, pkcs12
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
 
 from handclasp.crypto.keys import decode_private, encode_private, generate
 from handclasp.crypto.signatures import KeyKind, PrivateKey, PublicKey, kind_of, sign, verify
@@ -250,6 +258,9 @@ def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         Credential.from_files(tmp_path / "absent.pem")
     refused(error, "file-missing", "absent.pem", "no such file")
+    with pytest.raises(ConfigError) as error:
+        Credential.from_files("chain\0.pem")
+    refused(error, "file-missing", "chain")
 
 
 @pytest.mark.parametrize("form", ["pem", "der"])
@@ -278,6 +289,26 @@ def test_an_unreadable_key(pair: PemPair, key: bytes) -> None:
     with pytest.raises(ConfigError) as error:
         Credential.from_pem(pair.chain, key)
     refused(error, "unreadable-key")
+
+
+def test_a_key_in_the_format_of_openssh(pair: PemPair, tmp_path: Path) -> None:
+    key = key_of(pair)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    theirs = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    for password in (None, "sesame"):
+        with pytest.raises(ConfigError) as error:
+            Credential.from_pem(pair.chain, theirs, password=password)
+        refused(error, "unreadable-key", "OpenSSH's own format")
+        assert "ssh-keygen -p -m PKCS8" in error.value.remedy
+    assert Credential.from_pem(pair.chain, theirs + pair.key) == Credential.from_pem(pair.chain, pair.key)
+    program = shutil.which("ssh-keygen")
+    if program is None:
+        pytest.skip("OpenSSH is not there to convert the key")
+    copy_of = tmp_path / "key"
+    copy_of.touch(0o600)
+    copy_of.write_bytes(theirs)
+    subprocess.run([program, "-q", "-p", "-m", "PKCS8", "-N", "", "-f", str(copy_of)], check=True)
+    assert Credential.from_pem(pair.chain, copy_of.read_bytes()) == Credential.from_pem(pair.chain, pair.key)
 
 
 def test_pkcs12_that_cannot_be_used(pair: PemPair) -> None:

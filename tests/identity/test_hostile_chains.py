@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tarfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from handclasp.crypto.keys import certificate_hash, generate
 from handclasp.crypto.signatures import KeyKind, PrivateKey
 from handclasp.errors import CertificateError
 from handclasp.identity.certificates import Certificate
+from handclasp.identity.constraints import Comparer
 from handclasp.identity.diagnose import diagnose
 from handclasp.identity.names import peer_name
 from handclasp.identity.path import PathRefused, affordable, may_sign_certificates
@@ -259,6 +261,78 @@ def test_many_names_of_many_labels(ca: CertificateAuthority) -> None:
     constrained = ca.intermediate("nc", excluded=["b.test"])
     chain = list(constrained.issue(*names, common_name="").chain)
     refuse(ca.trust, chain, Limits(certificate=65_536, certificate_message=256 * 1024), "b.test")
+
+
+def common(*texts: str) -> pyca.Name:
+    return pyca.Name([pyca.NameAttribute(NameOID.COMMON_NAME, text) for text in texts])
+
+
+def constrained(
+    names: list[pyca.GeneralName], constraints: pyca.NameConstraints, subject: pyca.Name | None = None
+) -> list[Certificate]:
+    """A leaf with these names below nine CAs, each signed by the next, that all constrain them."""
+    key = generate(KeyKind.P256)
+
+    def signed(subject: pyca.Name, issuer: pyca.Name, extension: pyca.ExtensionType, is_ca: bool) -> Certificate:
+        start, end = AT - timedelta(days=1), AT + timedelta(days=9)
+        builder = pyca.CertificateBuilder(issuer, subject, key.public_key(), 7, start, end)
+        builder = builder.add_extension(pyca.BasicConstraints(is_ca, None), True).add_extension(extension, False)
+        return Certificate.from_der(builder.sign(key, certificate_hash(key)).public_bytes(Encoding.DER))
+
+    alternative = pyca.SubjectAlternativeName([pyca.DNSName("a.test"), *names])
+    cas = [signed(common(f"{n}"), common(f"{n + 1}"), constraints, True) for n in range(9)]
+    return [signed(subject or common("leaf"), common("0"), alternative, False), *cas]
+
+
+def test_addresses_beside_networks_of_every_length(ca: CertificateAuthority) -> None:
+    addresses = [pyca.IPAddress(ipaddress.IPv4Address(0x0A000000 + n)) for n in range(830)]
+    networks = [
+        pyca.IPAddress(ipaddress.ip_network(((1 << bits) - (1 << (bits - length)), length)))
+        for bits in (128, 32)
+        for length in range(1, bits + 1)
+    ]
+    refuse(ca.trust, constrained([*addresses], pyca.NameConstraints([*networks], None)), Limits())
+
+
+def test_long_subjects_beside_directory_names(ca: CertificateAuthority) -> None:
+    constraints = pyca.NameConstraints(None, [pyca.DirectoryName(common("z"))])
+    refuse(ca.trust, constrained([], constraints, common(*"a" * 1150)), Limits())
+    many = [pyca.DirectoryName(common(*"a" * 30)) for _ in range(15)]
+    each = [pyca.DirectoryName(common(*"z" * length)) for length in range(1, 25)]
+    refuse(ca.trust, constrained([*many], pyca.NameConstraints(None, [*each]), common(*"a" * 500)), Limits())
+
+
+def test_mailboxes_of_many_labels(ca: CertificateAuthority) -> None:
+    constraints = pyca.NameConstraints(None, [pyca.RFC822Name("z.test")])
+    for count, labels in ((1, 7000), (60, 100)):
+        names = [pyca.RFC822Name("a@" + "b." * labels + "test") for _ in range(count)]
+        refuse(ca.trust, constrained([*names], constraints), Limits())
+
+
+def test_many_constraints(ca: CertificateAuthority) -> None:
+    """They cost something before any name is compared with them."""
+    networks = [pyca.IPAddress(ipaddress.ip_network((n << 16, 32))) for n in range(1000)]
+    limits = Limits(certificate=65_536, certificate_message=256 * 1024)
+    refuse(ca.trust, constrained([], pyca.NameConstraints(None, [*networks])), limits)
+
+
+def test_constraints_of_who_only_claims_to_be_above(ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[Certificate] = []
+
+    def forbidden(self: Comparer, issuer: Certificate, certificate: Certificate) -> str:
+        compared.append(issuer)
+        return ""
+
+    monkeypatch.setattr(Comparer, "forbidden", forbidden)
+    leaf, *_ = ca.issue("a.test").chain
+    claims = CertificateAuthority("bounded root", at=AT)
+    junk = claims.intermediate("bounded root", excluded=["b.test"]).certificate
+    presented = PresentedChain((leaf, junk), Role.SERVER, peer_name("a.test"), AT)
+    verdict = private(ca.certificate).verify(presented)
+    assert verdict.chain == (leaf, ca.certificate)
+    with pytest.raises(CertificateError):
+        private(CertificateAuthority("other", at=AT).certificate).verify(presented)
+    assert junk not in compared
 
 
 def test_seeds_of_certificates(ca: CertificateAuthority, corpora: Path) -> None:

@@ -8,9 +8,10 @@ import hashlib
 import http.server
 import inspect
 import multiprocessing
+import stat
 import subprocess
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,8 @@ from handclasp import (
     ClientConfig,
     ClientConnection,
     ConfigError,
+    Evidence,
+    Policy,
     PresentedChain,
     Revocation,
     Role,
@@ -48,6 +51,7 @@ from handclasp.identity.combine import Both, Either, WithCheck
 from handclasp.identity.names import peer_name
 from handclasp.identity.pins import pin_of
 from handclasp.identity.tofu import KnownServers
+from handclasp.identity.verdicts import cached
 from handclasp.lab.ca import CertificateAuthority, self_signed
 from handclasp.lab.pair import handshake
 
@@ -260,6 +264,23 @@ def test_which_combination_it_is() -> None:
         private(store) | check  # type: ignore[operator]
 
 
+def test_what_spoke_for_the_leaf_is_told_whatever_else_did_not() -> None:
+    ca = CertificateAuthority("root", at=AT)
+    chain, crl = ca.issue("a.test").chain, ca.crl(at=AT)
+    plain, off, hard = ca.trust, ca.trust & Revocation("off"), ca.trust & Revocation("hard", crls=[crl])
+    for policy, evidence in (
+        (plain & plain, None),
+        (off & plain, Evidence.NONE),
+        (plain & off, Evidence.NONE),
+        (off & hard, Evidence.CRL),
+        (hard & off, Evidence.CRL),
+        (hard & plain, Evidence.CRL),
+        (hard & Revocation("off"), Evidence.CRL),
+        (off & Revocation("hard", crls=[crl]), Evidence.CRL),
+    ):
+        assert verify(policy, *chain).revocation is evidence
+
+
 def test_what_a_combination_has_of_its_members() -> None:
     for combine in (
         Both,
@@ -390,6 +411,106 @@ def test_a_changed_key_is_told_of_in_an_alternative(tmp_path: Path) -> None:
     assert (error.code, error.others[0].code) == ("key-changed", "self-signed")
 
 
+GOOD, EVIL = CHAIN[0], self_signed("a.test", at=AT).leaf
+
+
+@dataclass(frozen=True)
+class Careful:
+    """Refuses all but the good one, as a check or as a verifier; later when asked to."""
+
+    later: bool = False
+    fingerprint = b"careful"
+
+    def check(self, presented: PresentedChain, verified: VerifiedPeer) -> Awaitable[None] | None:
+        if self.later:
+            return self._later(presented)
+        self._now(presented)
+        return None
+
+    async def _later(self, presented: PresentedChain) -> None:
+        await asyncio.sleep(0)
+        self._now(presented)
+
+    def _now(self, presented: PresentedChain) -> None:
+        if presented.leaf != GOOD:
+            raise no("not the good one")
+
+
+@dataclass(frozen=True)
+class CarefulVerifier(Careful):
+    check = None  # type: ignore[assignment]
+
+    async def verify(self, presented: PresentedChain) -> VerifiedPeer:
+        await self._later(presented)
+        return VerifiedPeer(presented.chain[:1], "good")
+
+
+CONJUNCTIONS: dict[str, Callable[[Policy], Policy]] = {
+    "tofu & webpki": lambda first: first & CA.trust,
+    "webpki & tofu": lambda first: CA.trust & first,
+    "tofu & pin": lambda first: first & pin(pinned(GOOD)),
+    "pin & tofu": lambda first: pin(pinned(GOOD)) & first,
+    "tofu & check": lambda first: first & Careful(),
+    "tofu & check later": lambda first: first & Careful(later=True),
+    "tofu & verifier later": lambda first: first & CarefulVerifier(),
+    "verifier later & tofu": lambda first: CarefulVerifier() & first,
+    "(tofu & private) & pin": lambda first: (first & private(CA.trust)) & pin(pinned(GOOD)),
+    "(tofu & tofu) & check": lambda first: (first & first) & Careful(),
+    "(private | tofu) & pin": lambda first: (private(STRANGER.trust) | first) & pin(pinned(GOOD)),
+    "webpki & (tofu | private)": lambda first: CA.trust & (first | private(STRANGER.trust)),
+    "cached(tofu) & webpki": lambda first: cached(first) & CA.trust,
+    "cached(tofu & check)": lambda first: cached(first & Careful()),
+    "fetch_issuers(tofu) & webpki": lambda first: fetch_issuers(first) & CA.trust,
+}
+
+
+@pytest.mark.parametrize("form", CONJUNCTIONS)
+def test_a_key_is_recorded_when_all_have_accepted_it(form: str, tmp_path: Path) -> None:
+    """That of a man in the middle would lock the right server out."""
+    path = tmp_path / "known"
+    policy = CONJUNCTIONS[form](tofu(path))
+
+    def outcome(*chain: Certificate) -> VerifiedPeer:
+        verdict = policy.verify(presented(*chain))
+        return asyncio.run(_wait(verdict)) if inspect.isawaitable(verdict) else verdict
+
+    with pytest.raises(CertificateError):
+        outcome(EVIL)
+    assert not path.exists()
+    first = outcome(*CHAIN)
+    assert "its key is remembered now" in first.why
+    assert type(first) is VerifiedPeer
+    assert path.read_text() == f"a.test {pinned(GOOD)} 2026-11-20\n"
+    assert "its key since 2026-11-20" in outcome(*CHAIN).why
+    with pytest.raises(CertificateError):
+        outcome(EVIL)
+    assert path.read_text().count("\n") == 1
+
+
+def test_a_key_that_was_recorded_meanwhile_counts(tmp_path: Path) -> None:
+    """Two first connections at once: what the store has when the second wants to record is what is known."""
+
+    class Overtaken(Careful):
+        def check(self, presented: PresentedChain, verified: VerifiedPeer) -> None:
+            KnownServers(str(tmp_path / "known")).record("a.test", pinned(GOOD), AT)
+
+    policy = tofu(tmp_path / "known") & Overtaken()
+    assert refused(policy, EVIL).code == "key-changed"
+    assert verify(policy)
+
+
+def test_the_store_keeps_its_permissions_and_its_place(tmp_path: Path) -> None:
+    store, link = tmp_path / "store", tmp_path / "link"
+    store.write_text("# ours\n")
+    store.chmod(0o600)
+    link.symlink_to(store.name)
+    verify(tofu(link), self_signed("a.test", at=AT).leaf)
+    assert link.is_symlink()
+    assert store.read_text().startswith("# ours\na.test ")
+    assert stat.S_IMODE(store.stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "store", "store.lock"]
+
+
 def record_one(path: str, name: str) -> str:
     pin_text = "sha256/" + base64.b64encode(hashlib.sha256(name.encode()).digest()).decode()
     KnownServers(path).record(name, pin_text, AT)
@@ -508,6 +629,16 @@ def test_fetches_are_few_and_plain() -> None:
     with pytest.raises(RuntimeError):
         verify(fetch_issuers(CA.trust, Web({URL: RuntimeError()})), LONELY)
     assert refused(fetch_issuers(CA.trust, Web({})), *CHAIN, name="b.test").code == "name-mismatch"
+
+
+def test_a_long_address_is_fetched_whole_and_told_of_in_part() -> None:
+    url = "http://ca.test/" + "a" * 2000
+    leaf = MIDDLE.issue("a.test", issuer_url=url, send_chain=False).leaf
+    assert verify(fetch_issuers(CA.trust, Web({url: MIDDLE.certificate.der})), leaf).chain[1] == MIDDLE.certificate
+    error = refused(fetch_issuers(CA.trust, Web({})), leaf)
+    assert len(error.remedy) < 400
+    assert len(error.facts["issuer_url"]) == 200
+    assert error.facts["fetched"].endswith("…: OSError")
 
 
 def test_fetching_over_http() -> None:

@@ -230,6 +230,9 @@ def test_path_lengths() -> None:
 DIRECTORY = pyca.DirectoryName(
     pyca.Name([pyca.NameAttribute(NameOID.ORGANIZATION_NAME, "Corp"), pyca.NameAttribute(NameOID.COMMON_NAME, "x")])
 )
+LONGER = pyca.DirectoryName(
+    pyca.Name([pyca.NameAttribute(NameOID.ORGANIZATION_NAME, text) for text in ("corp", "one", "two")])
+)
 CORP = pyca.DirectoryName(pyca.Name([pyca.NameAttribute(NameOID.ORGANIZATION_NAME, "CORP")]))
 OTHER = pyca.OtherName(pyca.ObjectIdentifier("1.2.3"), b"\x05\x00")
 
@@ -273,6 +276,26 @@ OTHER = pyca.OtherName(pyca.ObjectIdentifier("1.2.3"), b"\x05\x00")
             [],
             [pyca.IPAddress(ipaddress.ip_network("::/0"))],
             [pyca.DNSName("a.test"), pyca.IPAddress(ipaddress.ip_address("::1"))],
+            False,
+        ),
+        (
+            [pyca.IPAddress(ipaddress.ip_network(text)) for text in ("10.0.0.0/8", "192.0.2.9/32", "2001:db8::/32")],
+            [pyca.IPAddress(ipaddress.ip_network(text)) for text in ("10.1.0.0/16", "2001:db8:1::/48")],
+            [pyca.DNSName("a.test"), *map(pyca.IPAddress, map(ipaddress.ip_address, ("10.2.0.1", "2001:db8:2::1")))],
+            True,
+        ),
+        (
+            [pyca.IPAddress(ipaddress.ip_network(text)) for text in ("10.0.0.0/8", "2001:db8::/32")],
+            [pyca.IPAddress(ipaddress.ip_network(text)) for text in ("10.1.0.0/16", "2001:db8:1::/48")],
+            [pyca.DNSName("a.test"), pyca.IPAddress(ipaddress.ip_address("2001:db8:1::1"))],
+            False,
+        ),
+        ([], [LONGER], [pyca.DNSName("a.test"), CORP], True),
+        ([], [CORP, LONGER], [pyca.DNSName("a.test"), LONGER], False),
+        (
+            [],
+            [pyca.RFC822Name("z.test")],
+            [pyca.DNSName("a.test"), pyca.RFC822Name("a@" + "b." * 130 + "test")],
             False,
         ),
         ([CORP], [], [pyca.DNSName("a.test"), DIRECTORY], False),  # the subject is not Corp's

@@ -1,4 +1,4 @@
-"""The web's own rules for roots: what a root of today must be like, and that those browsers trust may stay."""
+"""The web's own rules for roots and for CAs below them, and what of RFC 5280 the library's verifier leaves out."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import cryptography.x509 as pyca
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from handclasp import PresentedChain, Role, TrustStore, Verifier, private, webpki
 from handclasp.crypto.keys import certificate_hash, generate
-from handclasp.crypto.signatures import KeyKind
+from handclasp.crypto.signatures import KeyKind, PrivateKey
 from handclasp.errors import CertificateError, ConfigError
 from handclasp.identity.certificates import Certificate
 from handclasp.identity.names import peer_name
+from handclasp.identity.path import find_path
 from handclasp.identity.profile import check_profile
+from handclasp.identity.roots import Anchors
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NAME = pyca.Name([pyca.NameAttribute(NameOID.COMMON_NAME, "a root by hand")])
@@ -28,8 +30,8 @@ BY_NAME = pyca.AuthorityKeyIdentifier(OWN.digest, [pyca.DirectoryName(NAME)], 7)
 SIGNS = pyca.KeyUsage(False, False, False, False, False, True, True, False, False)
 
 
-def signed(builder: pyca.CertificateBuilder) -> Certificate:
-    der = builder.sign(KEY, certificate_hash(KEY)).public_bytes(Encoding.DER)
+def signed(builder: pyca.CertificateBuilder, key: PrivateKey = KEY) -> Certificate:
+    der = builder.sign(key, certificate_hash(key)).public_bytes(Encoding.DER)
     return Certificate.from_der(der)
 
 
@@ -48,7 +50,7 @@ def leaf() -> Certificate:
     builder = pyca.CertificateBuilder(NAME, subject, key, 8, AT - timedelta(days=1), AT + timedelta(days=9))
     builder = builder.add_extension(BY_KEY, False)
     builder = builder.add_extension(pyca.SubjectAlternativeName([pyca.DNSName("a.test")]), False)
-    builder = builder.add_extension(pyca.ExtendedKeyUsage([pyca.oid.ExtendedKeyUsageOID.SERVER_AUTH]), False)
+    builder = builder.add_extension(pyca.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
     return signed(builder)
 
 
@@ -95,3 +97,125 @@ def test_the_roots_of_this_system_may_all_vouch() -> None:
     presented = PresentedChain((LEAF,), Role.SERVER, peer_name("a.test"), AT)
     for anchor in roots:
         check_profile(presented, (LEAF, anchor))
+
+
+# --- CAs below a root ------------------------------------------------------------------------------------------------
+
+MIDDLE = pyca.Name([pyca.NameAttribute(NameOID.COMMON_NAME, "a CA by hand")])
+MIDDLE_KEY = generate(KeyKind.P256)
+MIDDLE_OWN = pyca.SubjectKeyIdentifier.from_public_key(MIDDLE_KEY.public_key())
+ROOT = root(2020, OWN)
+Extension = tuple[pyca.ExtensionType, bool]
+
+
+def middle(*extensions: Extension) -> Certificate:
+    since, until = AT - timedelta(days=1), AT + timedelta(days=9)
+    number = pyca.random_serial_number()
+    builder = pyca.CertificateBuilder(NAME, MIDDLE, MIDDLE_KEY.public_key(), number, since, until)
+    builder = builder.add_extension(pyca.BasicConstraints(True, None), True).add_extension(SIGNS, True)
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    return signed(builder)
+
+
+def below(subject: pyca.Name, purpose: pyca.ObjectIdentifier, *extensions: pyca.ExtensionType) -> Certificate:
+    since, until = AT - timedelta(days=1), AT + timedelta(days=9)
+    builder = pyca.CertificateBuilder(MIDDLE, subject, generate(KeyKind.P256).public_key(), 9, since, until)
+    by_key = pyca.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(MIDDLE_OWN)
+    for extension in (by_key, pyca.ExtendedKeyUsage([purpose]), *extensions):
+        builder = builder.add_extension(extension, False)
+    return signed(builder, MIDDLE_KEY)
+
+
+def person(*attributes: tuple[pyca.ObjectIdentifier, str]) -> pyca.Name:
+    return pyca.Name([pyca.NameAttribute(*attribute) for attribute in attributes])
+
+
+CORP = pyca.DirectoryName(person((NameOID.ORGANIZATION_NAME, "Corp")))
+MAIL = pyca.RFC822Name("corp.test")
+
+
+@pytest.mark.parametrize("policy", [webpki, private])
+@pytest.mark.parametrize(
+    ("permitted", "excluded", "subject", "good"),
+    [
+        ([MAIL], [], person((NameOID.EMAIL_ADDRESS, "me@corp.test")), True),
+        ([MAIL], [], person((NameOID.EMAIL_ADDRESS, "me@other.test")), False),
+        ([MAIL], [], person((NameOID.EMAIL_ADDRESS, "nobody")), False),
+        ([MAIL], [], person((NameOID.COMMON_NAME, "me@other.test")), True),
+        ([], [MAIL], person((NameOID.EMAIL_ADDRESS, "me@corp.test")), False),
+        ([], [MAIL], person((NameOID.EMAIL_ADDRESS, "me@other.test")), True),
+        ([CORP], [], person((NameOID.ORGANIZATION_NAME, "corp"), (NameOID.COMMON_NAME, "me")), True),
+        ([CORP], [], person((NameOID.COMMON_NAME, "me")), False),
+        ([], [CORP], person((NameOID.ORGANIZATION_NAME, "CORP")), False),
+    ],
+)
+def test_constraints_hold_for_the_subject_too(
+    policy: type, permitted: list[pyca.GeneralName], excluded: list[pyca.GeneralName], subject: pyca.Name, good: bool
+) -> None:
+    """RFC 5280 §4.2.1.10: the library's verifier looks at subjectAltName alone, which a client need not have."""
+    constraints = pyca.NameConstraints(permitted or None, excluded or None)
+    ca = middle((MIDDLE_OWN, False), (BY_KEY, False), (constraints, False))
+    chain = below(subject, ExtendedKeyUsageOID.CLIENT_AUTH), ca
+    try:
+        verdict = policy(ROOT).verify(PresentedChain(chain, Role.CLIENT, None, AT))
+    except CertificateError as error:
+        refusal = error
+    else:
+        assert verdict.chain == (*chain, ROOT)
+        assert good
+        return
+    assert not good
+    assert (refusal.section, refusal.certificate) == ("RFC 5280 §4.2.1.10", ca)
+
+
+GOOD = (MIDDLE_OWN, False), (BY_KEY, False)
+TWINS: dict[str, tuple[Extension, ...]] = {
+    "policies": (*GOOD, (pyca.PolicyConstraints(3, None), False)),
+    "issuer's key": ((MIDDLE_OWN, False),),
+    "own key": ((BY_KEY, False),),
+    "directory": (*GOOD, (pyca.NameConstraints([CORP], None), True)),
+    "directory, not critical": (*GOOD, (pyca.NameConstraints([CORP], None), False)),
+    "name": (*GOOD, (pyca.NameConstraints([pyca.DNSName("b.test")], None), True)),
+    "unread": (*GOOD, (pyca.UnrecognizedExtension(pyca.ObjectIdentifier("1.2.3"), b"\5\0"), True)),
+}
+
+
+def server() -> Certificate:
+    names = pyca.SubjectAlternativeName([pyca.DNSName("a.test")])
+    return below(person((NameOID.COMMON_NAME, "a.test")), ExtendedKeyUsageOID.SERVER_AUTH, names)
+
+
+@pytest.mark.parametrize("policy", [webpki, private])
+def test_a_good_path_is_found_whatever_stands_before_it(policy: type) -> None:
+    leaf, good = server(), middle(*GOOD)
+    bad = [middle(*extensions) for extensions in TWINS.values()]
+    for twins in (*([twin] for twin in bad), bad, bad[::-1]):
+        for chain in ((leaf, good, *twins), (leaf, *twins, good), (leaf, *twins, good, leaf)):
+            verdict = policy(ROOT).verify(PresentedChain(chain, Role.SERVER, peer_name("a.test"), AT))
+            assert verdict.chain[0] == leaf
+            assert verdict.chain[-1] == ROOT
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_bad_path_alone_is_refused_for_what_it_is(twin: str) -> None:
+    leaf, bad = server(), middle(*TWINS[twin])
+    with pytest.raises(CertificateError) as caught:
+        webpki(ROOT).verify(PresentedChain((leaf, bad, bad), Role.SERVER, peer_name("a.test"), AT))
+    assert (caught.value.certificate == bad) is (twin != "unread"), "the library does not say which"
+
+
+def test_looking_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One search for each certificate that was sent, at the most."""
+    leaf, bad = server(), [middle(*TWINS["policies"]) for _ in range(9)]
+    searches = []
+
+    def counted(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate, ...]:
+        searches.append(len(presented.chain))
+        return find_path(presented, anchors)
+
+    monkeypatch.setattr("handclasp.identity.trust.find_path", counted)
+    with pytest.raises(CertificateError) as caught:
+        webpki(ROOT).verify(PresentedChain((leaf, *bad), Role.SERVER, peer_name("a.test"), AT))
+    assert caught.value.section == "RFC 5280 §4.2.1.11"
+    assert searches == [*range(10, 0, -1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any
 
 import cryptography.x509 as pyca
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from handclasp import (
     Alert,
@@ -24,12 +26,15 @@ from handclasp import (
     Role,
     VerifiedPeer,
 )
+from handclasp.crypto.keys import generate
+from handclasp.crypto.signatures import KeyKind
 from handclasp.fetching import fetch
 from handclasp.identity.names import peer_name
 from handclasp.identity.pem import encode
 from handclasp.identity.revocation.cache import AnswerCache
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.responder import Fault, StatusServer, delegate
+from handclasp.lab.statements import Speaker
 
 NAME = "example.test"
 MODES = ("off", "staple", "soft", "hard")
@@ -249,6 +254,28 @@ def test_staples(status: StatusServer, mode: str) -> None:
     assert status.asked == []
 
 
+@pytest.mark.parametrize(
+    ("bits", "extension", "good"),
+    [
+        (2048, (pyca.CertificatePolicies([]), False), True),
+        (1024, (pyca.CertificatePolicies([]), False), False),
+        (2048, (pyca.OCSPNoCheck(), True), True),
+        (2048, (pyca.UnrecognizedExtension(pyca.ObjectIdentifier("1.2.3"), b"\5\0"), False), True),
+        (2048, (pyca.UnrecognizedExtension(pyca.ObjectIdentifier("1.2.3"), b"\5\0"), True), False),
+    ],
+)
+def test_a_delegate_s_certificate_has_to_be_sound(
+    status: StatusServer, bits: int, extension: tuple[pyca.ExtensionType, bool], good: bool
+) -> None:
+    """Whoever can break or misread it speaks for the CA."""
+    key = generate(KeyKind.RSA, bits=bits)
+    signing = (ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string,)
+    appointed = status.ca.issue(key=key, eku=signing, common_name="delegate", extensions=[extension])
+    credential = leaf_of(status)
+    staple = status.ca.ocsp_response(credential.leaf, speaker=Speaker(appointed.leaf, key))
+    assert outcome(Revocation(), status.ca, credential, staple) == ("staple" if good else "staple-invalid")
+
+
 def test_a_delegate_counts_only_in_its_time(status: StatusServer) -> None:
     ca = status.ca
     credential, speaker = leaf_of(status), delegate(ca)
@@ -305,12 +332,89 @@ def test_given_lists_are_read_again_when_they_change(status: StatusServer, tmp_p
 def test_a_list_that_cannot_be_used_refuses(status: StatusServer, tmp_path: Path) -> None:
     missing, junk = tmp_path / "missing.crl", tmp_path / "junk.crl"
     junk.write_bytes(b"junk")
-    for source in (missing, junk, b"junk", b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"):
+    for source in (missing, junk, "no\0path", b"junk", b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"):
         with pytest.raises(ConfigError) as caught:
             ask(Revocation(crls=[source]), status.ca, leaf_of(status))
         assert caught.value.code == "unreadable-crl"
     with pytest.raises(ConfigError, match="longer than"):
         ask(Revocation(crls=[junk], largest_crl=3), status.ca, leaf_of(status))
+
+
+def test_what_is_beside_the_lists_of_a_directory(status: StatusServer, tmp_path: Path) -> None:
+    ca = CertificateAuthority("a CA with a directory")
+    credential = ca.issue(NAME)
+    (tmp_path / "ca.crl").write_bytes(ca.crl())
+    (tmp_path / "archive.crl").mkdir()
+    (tmp_path / "archive.crl" / "damaged.crl").write_bytes(b"\x30")
+    (tmp_path / "README").write_text("lists of revoked certificates")
+    (tmp_path / "index.txt").write_text("R 261128")
+    (tmp_path / "ca.lock").touch()
+    (tmp_path / "ca.pem").write_bytes(ca.pem())
+    (tmp_path / "ca.cer").write_bytes(ca.certificate.der)
+    (tmp_path / "key.pem").write_bytes(ca.issue_pem(NAME).key)
+    (tmp_path / ".ca.crl.new").write_bytes(ca.crl()[:100])
+    os.mkfifo(tmp_path / "pipe.crl")
+    policy = Revocation("hard", crls=[tmp_path])
+    assert outcome(policy, ca, credential) == "crl"
+    ca.revoke(credential.leaf)
+    (tmp_path / "last").write_bytes(encode("X509 CRL", ca.crl()))
+    assert outcome(policy, ca, credential) == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("name", "cut", "around"),
+    [
+        ("ca.crl", -1, ""),
+        ("ca", -1, ""),
+        ("ca.r0", 1, ""),
+        ("ca.CRL", 0, ""),
+        ("ca.pem", -1, "X509 CRL"),
+        ("ca.crl", None, "CERTIFICATE"),
+        ("ca.crl", None, "HTML"),
+    ],
+)
+def test_a_damaged_list_in_a_directory_refuses(
+    status: StatusServer, tmp_path: Path, name: str, cut: int | None, around: str
+) -> None:
+    """Who is told that such a list refuses should not find that it revokes nobody."""
+    data = b"<html>404</html>" if around == "HTML" else status.ca.crl()[:cut]
+    (tmp_path / name).write_bytes(encode(around, data) if around not in ("", "HTML") else data)
+    with pytest.raises(ConfigError, match=name) as caught:
+        ask(Revocation(crls=[tmp_path]), status.ca, leaf_of(status))
+    assert caught.value.code == "unreadable-crl"
+
+
+def test_a_list_in_a_directory_that_cannot_be_read_refuses(
+    status: StatusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crl = status.ca.crl()
+    (tmp_path / "ca.crl").write_bytes(crl)
+    policy = Revocation(crls=[tmp_path], largest_crl=len(crl))
+    assert outcome(policy, status.ca, leaf_of(status)) == "crl"
+    (tmp_path / "more.crl").write_bytes(crl + b"\0")
+    with pytest.raises(ConfigError, match=r"more\.crl.*longer than"):
+        ask(policy, status.ca, leaf_of(status))
+    (tmp_path / "more.crl").unlink()
+    (tmp_path / "link.crl").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"link\.crl"):
+        ask(policy, status.ca, leaf_of(status))
+    (tmp_path / "link.crl").unlink()
+    (tmp_path / "pem").write_bytes(encode("X509 CRL", crl)[:-20])
+    with pytest.raises(ConfigError, match="does not end"):
+        ask(Revocation(crls=[tmp_path]), status.ca, leaf_of(status))
+    (tmp_path / "pem").unlink()
+    monkeypatch.setattr("handclasp.identity.revocation.sources._MOST_FILES", 0)
+    with pytest.raises(ConfigError, match="more than 0 files"):
+        ask(policy, status.ca, leaf_of(status))
+
+
+def test_a_file_that_is_gone_meanwhile_is_no_list(
+    status: StatusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.crl").write_bytes(status.ca.crl())
+    listed = [tmp_path / "ca.crl", tmp_path / "ca.crl.new"]
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(listed))
+    assert outcome(Revocation(crls=[tmp_path]), status.ca, leaf_of(status)) == "crl"
 
 
 def _scope(**changes: Any) -> tuple[pyca.ExtensionType, bool]:
@@ -336,6 +440,7 @@ def _scope(**changes: Any) -> tuple[pyca.ExtensionType, bool]:
         (_scope(indirect_crl=True), "unreadable-crl"),
         (_scope(only_some_reasons=frozenset([pyca.ReasonFlags.key_compromise])), "unreadable-crl"),
         ((pyca.DeltaCRLIndicator(1), True), "unreadable-crl"),
+        ((pyca.DeltaCRLIndicator(1), False), "unreadable-crl"),
         ((pyca.UnrecognizedExtension(pyca.ObjectIdentifier("1.2.3"), b"\5\0"), True), "unreadable-crl"),
         ((pyca.UnrecognizedExtension(pyca.ObjectIdentifier("1.2.3"), b"\5\0"), False), "crl"),
     ],
@@ -347,6 +452,46 @@ def test_the_scope_of_a_list(status: StatusServer, extension: tuple[pyca.Extensi
     except ConfigError as error:
         found = error.code
     assert found == expected
+
+
+def _points(*urls: str, **changes: Any) -> tuple[pyca.ExtensionType, bool]:
+    places = [pyca.UniformResourceIdentifier(url) for url in urls]
+    fields: dict[str, Any] = {"relative_name": None, "reasons": None, "crl_issuer": None, **changes}
+    return pyca.CRLDistributionPoints([pyca.DistributionPoint(places, **fields)]), False
+
+
+@pytest.mark.parametrize("place", [0, 3, 4, 20])
+def test_a_part_goes_by_any_name_that_the_certificate_has_for_it(place: int) -> None:
+    ca = CertificateAuthority("a CA of parts")
+    urls = [f"http://part.test/{number}/" + "a" * 190 for number in range(21)]
+    credential = ca.issue(NAME, extensions=[_points(*urls)])
+    scope = _scope(full_name=[pyca.UniformResourceIdentifier(urls[place])])
+    others = _scope(full_name=[pyca.UniformResourceIdentifier(urls[place][:-1] + "b")])
+    assert outcome(Revocation("hard", crls=[ca.crl(extensions=[scope])]), ca, credential) == "crl"
+    assert outcome(Revocation("hard", crls=[ca.crl(extensions=[others])]), ca, credential) == "revocation-unknown"
+    ca.revoke(credential.leaf)
+    assert outcome(Revocation("staple", crls=[ca.crl(extensions=[scope])]), ca, credential) == "revoked"
+
+
+def test_a_part_for_some_reasons_alone_is_no_answer() -> None:
+    ca, url = CertificateAuthority("a CA of reasons"), "http://part.test/"
+    credential = ca.issue(NAME, extensions=[_points(url, reasons=frozenset([pyca.ReasonFlags.key_compromise]))])
+    crl = ca.crl(extensions=[_scope(full_name=[pyca.UniformResourceIdentifier(url)])])
+    assert outcome(Revocation("hard", crls=[crl]), ca, credential) == "revocation-unknown"
+
+
+def test_a_long_address_is_asked_whole(status: StatusServer) -> None:
+    asked = []
+
+    def noting(url: str, **how: Any) -> bytes:
+        asked.append(url)
+        return fetch(status.crl_url, **how)
+
+    url = "http://crl.test/" + "a" * 1000
+    credential = status.ca.issue(NAME, crl_url=url)
+    status.ca.revoke(credential.leaf)
+    assert outcome(Revocation("soft", fetch=noting), status.ca, credential) == "revoked"
+    assert asked == [url]
 
 
 def test_an_entry_of_a_delta_list_is_no_answer(status: StatusServer) -> None:
@@ -452,6 +597,38 @@ def test_who_did_not_answer_is_left_alone_for_a_minute_in_soft_mode(status: Stat
         with pytest.raises(CertificateError, match="no answer in time"):
             ask(hard, status.ca, credential, at=now)
         assert asked == 2 + tries
+
+
+def test_hard_mode_knows_no_silence_that_a_soft_one_has_noted(status: StatusServer) -> None:
+    cache: AnswerCache[Any] = AnswerCache()
+
+    def silent(url: str, **_: Any) -> bytes:
+        raise TimeoutError("no answer in time")
+
+    credential = leaf_of(status, "crl")
+    soft = Revocation("soft", fetch=silent, cache=cache)
+    assert outcome(soft, status.ca, credential) == "not checked"
+    assert "a moment ago" in ask(soft, status.ca, credential).why
+    assert outcome(Revocation("hard", cache=cache), status.ca, credential) == "crl"
+
+
+def test_who_was_never_asked_is_not_left_alone(status: StatusServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow responder uses up all the time: the list behind it is asked in the next handshake."""
+    asked, clock = [], [0.0]
+    monkeypatch.setattr("handclasp.fetching.time.monotonic", lambda: clock[0])
+
+    def slow(url: str, *, timeout: float, **how: Any) -> bytes:
+        asked.append(url)
+        if url == status.ocsp_url:
+            clock[0] += timeout
+            raise TimeoutError("no answer in time")
+        return status.ca.crl()
+
+    policy, credential = Revocation("soft", fetch=slow), leaf_of(status, "ocsp", "crl")
+    assert "no time was left" in ask(policy, status.ca, credential).why
+    assert asked == [status.ocsp_url]
+    assert outcome(policy, status.ca, credential) == "crl"
+    assert asked == [status.ocsp_url, status.crl_url]
 
 
 def test_an_answer_that_does_not_count_is_no_silence(status: StatusServer) -> None:

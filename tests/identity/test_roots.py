@@ -119,6 +119,12 @@ def test_no_roots_at_all(data: bytes, tmp_path: Path) -> None:
         TrustStore.from_certificates([])
 
 
+def test_what_is_no_path() -> None:
+    with pytest.raises(ConfigError) as error:
+        _ = TrustStore.from_file("roots\0.pem").certificates
+    assert error.value.code == "no-roots"
+
+
 def test_a_directory(tmp_path: Path) -> None:
     (tmp_path / "11111111.0").write_bytes(FIRST.pem())
     (tmp_path / "22222222.0").write_bytes(SECOND.pem())

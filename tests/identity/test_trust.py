@@ -131,6 +131,16 @@ def test_a_self_signed_certificate_that_is_itself_trusted() -> None:
     assert refused(store, [self_signed("a.test", at=AT).leaf]).code == "self-signed"
 
 
+def test_the_last_second_is_whole(ca: CertificateAuthority) -> None:
+    """Dates have no smaller part, and RFC 5280 §4.1.2.5 includes both of them."""
+    alone, issued = self_signed("a.test", usage="any", at=AT).leaf, ca.issue("a.test").leaf
+    for store, leaf in ((TrustStore.from_certificates([alone]), alone), (ca.trust, issued)):
+        last = leaf.not_after + timedelta(microseconds=999_999)
+        assert verify(store, [leaf], at=last).chain[0] == leaf
+        assert "also" not in refused(store, [leaf], "b.test", at=last).facts
+        assert refused(store, [leaf], at=leaf.not_after + timedelta(seconds=1)).code == "expired"
+
+
 def test_a_trusted_self_signed_certificate_keeps_its_limits() -> None:
     unread = pyca.UnrecognizedExtension(pyca.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
     odd = self_signed("a.test", at=AT, extensions=[(unread, True)]).leaf

@@ -7,11 +7,13 @@ import pickle
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from handclasp.errors import CertificateError, ConfigError
 from handclasp.identity.names import peer_name
+from handclasp.identity.revocation.policy import Revocation
 from handclasp.identity.trust import PresentedChain, Role, VerifiedPeer
 from handclasp.identity.verdicts import RemembersVerdicts, cached
 from handclasp.lab.ca import CertificateAuthority
@@ -66,16 +68,45 @@ def test_the_same_question_is_asked_once() -> None:
         {"chain": (*LEAF.chain, CA.certificate)},
         {"role": Role.SERVER, "limits": Limits(chain_length=3)},
         {"staples": (b"staple",)},
+        {"timestamps": (b"timestamp",)},
+        {"proven": False},
+        {"resumed": True},
         {"at": NOW + timedelta(seconds=300)},
         {"at": NOW - timedelta(seconds=1)},
     ],
-    ids=["name", "leaf", "chain", "limits", "staple", "later", "earlier"],
+    ids=["name", "leaf", "chain", "limits", "staple", "timestamp", "unproven", "resumed", "later", "earlier"],
 )
 def test_another_question_is_asked_anew(changes: dict[str, object]) -> None:
     inner, trust = remembering()
     trust.verify(presented())
     trust.verify(presented(**changes))
     assert inner.asked == 2
+
+
+def test_no_part_of_a_question_runs_into_another() -> None:
+    inner, trust = remembering()
+    good = CA.ocsp_response(LEAF.leaf, at=NOW)
+    trust.verify(presented(staples=(good, b""), timestamps=()))
+    trust.verify(presented(staples=(good,), timestamps=(b"",)))
+    trust.verify(presented(staples=(), timestamps=(good, b"")))
+    assert inner.asked == 3
+
+
+def test_what_cas_say_is_asked_each_time(tmp_path: Path) -> None:
+    ca, crl = CertificateAuthority(at=NOW), tmp_path / "ca.crl"
+    chain = ca.issue("a.test", must_staple=True).chain
+    crl.write_bytes(ca.crl(at=NOW))
+    trust = cached(ca.trust & Revocation(crls=[crl]))
+    trust.verify(presented(chain=chain, resumed=True, proven=False))
+    with pytest.raises(CertificateError) as caught:
+        trust.verify(presented(chain=chain))
+    assert caught.value.code == "staple-missing"
+    ca.revoke(chain[0], at=NOW)
+    crl.write_bytes(ca.crl(at=NOW))
+    with pytest.raises(CertificateError) as caught:
+        trust.verify(presented(chain=chain, resumed=True, proven=False))
+    assert caught.value.code == "revoked"
+    assert len(trust) == 0
 
 
 def test_another_role_is_another_question() -> None:

@@ -54,7 +54,10 @@ def test_an_rsa_pss_leaf_needs_another_kind_of_ca() -> None:
         CertificateAuthority(key_kind=KeyKind.RSA).issue("a.test", key_kind=KeyKind.RSA_PSS)
     for kind in (KeyKind.P384, KeyKind.ED25519, KeyKind.MLDSA44):
         ca = CertificateAuthority(key_kind=kind)
-        assert ca.issue("a.test", key_kind=KeyKind.RSA_PSS).leaf.was_signed_by(ca.certificate)
+        for bits in (1024, 2048, 3072):
+            leaf = ca.issue("a.test", key_kind=KeyKind.RSA_PSS, rsa_bits=bits).leaf
+            assert (leaf.key_kind, leaf.key_bits) == (KeyKind.RSA_PSS, bits)
+            assert leaf.was_signed_by(ca.certificate)
 
 
 def test_pem_pairs_are_whole(tmp_path: Path) -> None:

@@ -355,8 +355,8 @@ def test_addresses_that_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("nobody is there")
 
     urls = tuple(f"http://{number}.test/" for number in range(3))
-    monkeypatch.setattr(Certificate, "ocsp_urls", property(lambda self: urls))
     chain = (credential().leaf, authority().certificate)
+    monkeypatch.setattr(Certificate, "ocsp_urls", property(lambda self: urls))
     Revocation("soft", fetch=nothing).check(_presented(), VerifiedPeer(chain, "yes"))
     assert [url for url, _, _ in asked] == list(urls[:2])
     assert all(limit == 64 * 1024 and 0 < timeout <= 5 for _, limit, timeout in asked)

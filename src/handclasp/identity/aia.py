@@ -15,14 +15,15 @@ from ..crypto.keys import decode_pkcs7
 from ..errors import CertificateError
 from ..fetching import Fetch, fetch
 from ..limits import FETCH_TIMEOUT, MAX_FETCHED, MOST_FETCHES
+from ..rules import printable
 from .certificates import Certificate
-from .combine import Policy, Verifier, attempt, then
+from .combine import Recording, Verifier, attempt, judged, then
 from .pem import CERTIFICATE_LABELS, blocks, is_pem
 from .presented import PresentedChain, VerifiedPeer
 
 
 @dataclass(frozen=True, slots=True)
-class FetchesIssuers(Policy):
+class FetchesIssuers(Recording):
     """A verifier whose chains may miss intermediates: they are fetched, and the verifier is asked again."""
 
     verifier: Verifier
@@ -40,7 +41,7 @@ class FetchesIssuers(Policy):
         mark = getattr(self.verifier, "fingerprint", None)
         return mark if isinstance(mark, bytes) else None  # what is fetched changes no verdict on a whole chain
 
-    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+    def judge(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         """Raises CertificateError: that of the verifier, with what became of the fetching among its facts."""
         return self._try(presented, presented, MOST_FETCHES, "")
 
@@ -55,17 +56,18 @@ class FetchesIssuers(Policy):
                 raise _as_sent(error, sent, told) from None
 
             def failed(failure: Exception) -> PresentedChain:
-                raise _as_sent(error, sent, f"{url}: {type(failure).__name__}") from None
+                raise _as_sent(error, sent, f"{printable(url)}: {type(failure).__name__}") from None
 
             def longer() -> PresentedChain | Awaitable[PresentedChain]:
                 data = self.fetch(url, body=None, content_type=None, limit=MAX_FETCHED, timeout=FETCH_TIMEOUT)
                 return then(data, lambda found: _longer(chain, found))
 
             return then(
-                attempt(longer, failed, (OSError, ValueError)), lambda more: self._try(more, sent, left - 1, url)
+                attempt(longer, failed, (OSError, ValueError)),
+                lambda more: self._try(more, sent, left - 1, printable(url)),
             )
 
-        return attempt(lambda: self.verifier.verify(chain), refused, CertificateError)
+        return attempt(lambda: judged(self.verifier, chain), refused, CertificateError)
 
 
 def _where(error: CertificateError) -> str:

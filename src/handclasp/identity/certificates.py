@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -21,7 +21,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, PublicKeyAlgori
 
 from ..crypto.signatures import KeyKind, PublicKey, kind_of, schemes_for
 from ..errors import ConfigError
-from ..limits import MAX_NAME, MAX_REMEMBERED, MOST_REMEMBERED, MOST_URLS, Limits
+from ..limits import MAX_NAME, MAX_REMEMBERED, MAX_URL, MOST_REMEMBERED, MOST_URLS, Limits
 from ..rules import CERTIFICATE_MALFORMED, CHAIN_TOO_LONG, PeerFault, printable, require
 from ..wire.names import SignatureScheme
 from .pem import CERTIFICATE_LABELS, blocks, encode, is_pem
@@ -33,7 +33,8 @@ T = TypeVar("T")
 class Certificate:
     """One X.509 certificate, completely read. Equal and hashed by its DER bytes.
 
-    All text comes from whoever made the certificate: it is escaped, on one line and bounded.
+    All text comes from whoever made the certificate: it is escaped, on one line and bounded. URLs stand as they are,
+    and only those that can be fetched so: printable ASCII, at most 2048 characters.
     """
 
     der: bytes
@@ -121,6 +122,15 @@ class Certificate:
     def issuer_der(self) -> bytes:
         """The issuer in DER."""
         return _name_der(self.x509.issuer)
+
+    @property
+    def crl_points(self) -> frozenset[str]:
+        """What a list may call the part of its issuer's certificates that this one is in (RFC 5280 §5.2.5).
+
+        All URIs that stand for a whole list, raw: also those that are too many or too odd to be fetched.
+        """
+        points = (e.value for e in self.x509.extensions if isinstance(e.value, pyca.CRLDistributionPoints))
+        return frozenset(name.value for name in _crl_names(next(points, None)) if isinstance(name, _URI))
 
     @property
     def is_self_issued(self) -> bool:
@@ -279,7 +289,7 @@ def _collect(der: bytes) -> Certificate:
         critical=frozenset(extension.oid.dotted_string for extension in x509.extensions if extension.critical),
         issuer_urls=_access_urls(access, AuthorityInformationAccessOID.CA_ISSUERS),
         ocsp_urls=_access_urls(access, AuthorityInformationAccessOID.OCSP),
-        crl_urls=_crl_urls(_extension(extensions, pyca.CRLDistributionPoints)),
+        crl_urls=_urls(_crl_names(_extension(extensions, pyca.CRLDistributionPoints))),
         must_staple=pyca.TLSFeatureType.status_request in (_extension(extensions, pyca.TLSFeature) or ()),
         has_san=san is not None,
         alternative_names=tuple(san or ()),
@@ -349,15 +359,20 @@ def _access_urls(access: pyca.AuthorityInformationAccess | None, method: pyca.Ob
     return _urls(entry.access_location for entry in access or () if entry.access_method == method)
 
 
-def _crl_urls(points: pyca.CRLDistributionPoints | None) -> tuple[str, ...]:
+def _crl_names(points: pyca.CRLDistributionPoints | None) -> Iterator[pyca.GeneralName]:
     """A list that covers only some reasons, or that another CA signs, says nothing certain of this certificate."""
     whole = (point for point in points or () if point.reasons is None and point.crl_issuer is None)
-    return _urls(name for point in whole for name in point.full_name or ())
+    return (name for point in whole for name in point.full_name or ())
 
 
 def _urls(names: Iterable[pyca.GeneralName]) -> tuple[str, ...]:
-    found = (printable(name.value) for name in names if isinstance(name, pyca.UniformResourceIdentifier))
-    return tuple(islice(found, MOST_URLS))
+    """The first that can be fetched, whole: one that is cut leads elsewhere."""
+    found = (name.value for name in names if isinstance(name, _URI))
+    return tuple(islice(filter(_can_be_fetched, found), MOST_URLS))
+
+
+def _can_be_fetched(url: str) -> bool:
+    return len(url) <= MAX_URL and url.isascii() and url.isprintable()
 
 
 _E = TypeVar("_E", bound=pyca.ExtensionType)
@@ -375,6 +390,7 @@ _RAW_SIZES: Final[dict[KeyKind | None, int]] = {
     KeyKind.MLDSA87: 2592,
 }
 _NAME_TYPES: Final = (pyca.DNSName, pyca.IPAddress)
+_URI: Final = pyca.UniformResourceIdentifier
 _SERIAL_ZERO: Final = bytes.fromhex("a003020102020100")
 """How a certificate of version 3 with the serial number 0 begins, inside its two outer headers (RFC 5280 §4.1)."""
 _WARNINGS: Final = threading.Lock()

@@ -56,6 +56,10 @@ class Policy:
     def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         raise NotImplementedError
 
+    def judge(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        """What `verify` says, before anything is recorded of it: see `Recording`."""
+        return self.verify(presented)
+
     def __and__(self, other: Verifier | Check) -> Policy:
         return _both(self, other)
 
@@ -70,7 +74,30 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Either(Policy):
+class Provisional(VerifiedPeer):
+    """A yes of which something is recorded, once all others have said yes too."""
+
+    records: tuple[Callable[[], object], ...] = ()
+    """What does so. Each may still refuse."""
+
+
+class Recording(Policy):
+    """A policy that records something of whom it accepts, or has members that do.
+
+    Members are judged first, all of them. What one records of a peer that another refuses would last.
+    """
+
+    __slots__ = ()
+
+    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        return then(self.judge(presented), _recorded)
+
+    def judge(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Either(Recording):
     """`first | second`."""
 
     first: Verifier
@@ -84,7 +111,7 @@ class Either(Policy):
     def fingerprint(self) -> bytes | None:
         return _fingerprint(b"either", self.first, self.second)
 
-    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+    def judge(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         def refused(first: CertificateError) -> VerifiedPeer | Awaitable[VerifiedPeer]:
             return attempt(
                 lambda: _asked(self.second, presented), lambda second: _refuse(first, second), CertificateError
@@ -94,7 +121,7 @@ class Either(Policy):
 
 
 @dataclass(frozen=True, slots=True)
-class Both(Policy):
+class Both(Recording):
     """`first & second`, two verifiers: the chain is the one that the first has verified."""
 
     first: Verifier
@@ -108,11 +135,13 @@ class Both(Policy):
     def fingerprint(self) -> bytes | None:
         return _fingerprint(b"both", self.first, self.second)
 
-    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+    def judge(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         def go_on(first: VerifiedPeer) -> VerifiedPeer | Awaitable[VerifiedPeer]:
             def joined(second: VerifiedPeer) -> VerifiedPeer:
                 why = f"{first.why}; and {second.why}"
-                return replace(first, why=why, revocation=first.revocation or second.revocation)
+                both = replace(first, why=why, revocation=_known(first.revocation, second.revocation))
+                records = (*_records(first), *_records(second))
+                return Provisional(both.chain, both.why, both.revocation, records) if records else both
 
             return then(_asked(self.second, presented), joined)
 
@@ -120,7 +149,7 @@ class Both(Policy):
 
 
 @dataclass(frozen=True, slots=True)
-class WithCheck(Policy):
+class WithCheck(Recording):
     """`verifier & check`."""
 
     verifier: Verifier
@@ -134,7 +163,7 @@ class WithCheck(Policy):
     def fingerprint(self) -> bytes | None:
         return _fingerprint(b"checked", self.verifier, self.further)
 
-    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+    def judge(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         def go_on(verified: VerifiedPeer) -> VerifiedPeer | Awaitable[VerifiedPeer]:
             def refused(error: CertificateError) -> VerifiedPeer:
                 error.verified_chain = error.verified_chain or verified.chain
@@ -147,12 +176,17 @@ class WithCheck(Policy):
                 if not isinstance(why, str) or isinstance(answer, VerifiedPeer):
                     raise CallbackError(f"the check returned {type(answer).__name__}, not None or its reason")
                 evidence = getattr(answer, "evidence", None)
-                known = evidence if isinstance(evidence, Evidence) else verified.revocation
+                known = _known(evidence if isinstance(evidence, Evidence) else None, verified.revocation)
                 return replace(verified, why=f"{verified.why}; {why}", revocation=known)
 
             return attempt(lambda: then(self.further.check(presented, verified), passed), refused, CertificateError)
 
         return then(_asked(self.verifier, presented), go_on)
+
+
+def _known(one: Evidence | None, other: Evidence | None) -> Evidence | None:
+    """What spoke for the leaf: the first that says so, and that nothing did only where both looked in vain."""
+    return next((evidence for evidence in (one, other) if evidence not in (None, Evidence.NONE)), one or other)
 
 
 def _both(one: Verifier | Check, other: Verifier | Check) -> Policy:
@@ -227,7 +261,24 @@ def _asked(verifier: Verifier, presented: PresentedChain) -> VerifiedPeer | Awai
             raise CallbackError(f"a verifier returned {type(answer).__name__}, not a verdict on this certificate")
         return answer
 
-    return then(verifier.verify(presented), checked)
+    return then(judged(verifier, presented), checked)
+
+
+def judged(verifier: Verifier, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+    """What a verifier says, before anything is recorded of it where it can wait with that."""
+    return verifier.judge(presented) if isinstance(verifier, Policy) else verifier.verify(presented)
+
+
+def _recorded(verdict: VerifiedPeer) -> VerifiedPeer:
+    """The verdict, once it is recorded. Raises what there is against that."""
+    records = _records(verdict)
+    for record in records:
+        record()
+    return VerifiedPeer(verdict.chain, verdict.why, verdict.revocation) if records else verdict
+
+
+def _records(verdict: VerifiedPeer) -> tuple[Callable[[], object], ...]:
+    return verdict.records if isinstance(verdict, Provisional) else ()
 
 
 def then(value: T | Awaitable[T], go_on: Callable[[T], R | Awaitable[R]]) -> R | Awaitable[R]:

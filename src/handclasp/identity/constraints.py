@@ -1,20 +1,22 @@
 """Name constraints: which names a CA may vouch for (RFC 5280 §4.2.1.10).
 
 Both sides are prepared as sets, so that a comparison costs a look-up for each label and not one for each constraint.
-What a constraint says is never ignored: a name of a kind that is constrained here and cannot be compared is refused.
+All of it is counted before it is done, because both lists are the peer's to fill. What a constraint says is never
+ignored: a name of a kind that is constrained here and cannot be compared is refused.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, TypeAlias
 
 import cryptography.x509 as pyca
 from cryptography.x509.oid import NameOID
 
-from ..limits import MAX_NAME
+from ..limits import MAX_NAME, MOST_COMPARISONS
 from ..rules import printable
 from .certificates import Certificate
 
@@ -36,16 +38,8 @@ class Names:
     mailboxes: tuple[str, ...]
     others: frozenset[type[pyca.GeneralName]]
     """Kinds of names that are there and are not compared."""
-
-    @property
-    def size(self) -> int:
-        """Look-ups that one comparison costs, about."""
-        return (
-            sum(name.count(".") + 1 for name in self.dns)
-            + 8 * len(self.addresses)
-            + sum(map(len, self.directories))
-            + len(self.mailboxes)
-        )
+    labels: int
+    """Of all of `dns` and `mailboxes` together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +48,10 @@ class Constraints:
 
     permitted: _Subtrees
     excluded: _Subtrees
+
+    def cost(self, names: Names) -> int:
+        """Look-ups that `forbids` makes for these names at most, about."""
+        return self.permitted.cost(names) + self.excluded.cost(names)
 
     def forbids(self, names: Names) -> str:
         """The first name that the CA may not vouch for, in words; empty when there is none."""
@@ -84,11 +82,19 @@ class _Subtrees:
     """A name, for itself and all below it; with a dot in front, for all below it alone."""
     parents: frozenset[str]
     """What stands behind the first label of each of `dns`."""
-    networks: Mapping[tuple[int, int], frozenset[int]]
-    """Network addresses, by version and prefix length."""
+    networks: Mapping[int, Mapping[int, Set[int]]]
+    """Network addresses, by version and by how many bits stand behind their prefix."""
     directories: frozenset[Directory]
+    depths: tuple[int, ...]
+    """The lengths of `directories`, shortest first."""
     mailboxes: frozenset[str]
     """A mailbox, a host, or with a dot in front all hosts below one."""
+
+    def cost(self, names: Names) -> int:
+        """What it costs to look for all of these."""
+        networks = sum(len(self.networks.get(address.version, ())) for address in names.addresses)
+        parts = sum(len(directory) + 1 for directory in names.directories)
+        return names.labels + networks + parts * len(self.depths)
 
     def holds_dns(self, name: object) -> bool:
         rest = str(name).lower()
@@ -107,16 +113,15 @@ class _Subtrees:
     def holds_address(self, address: object) -> bool:
         if not isinstance(address, (ipaddress.IPv4Address, ipaddress.IPv6Address)):
             return False
-        bits = address.max_prefixlen
-        return any(
-            version == address.version and int(address) >> (bits - length) << (bits - length) in networks
-            for (version, length), networks in self.networks.items()
-        )
+        number = int(address)
+        found = self.networks.get(address.version, _NO_NETWORKS).items()
+        return any(number >> behind << behind in networks for behind, networks in found)
 
     def holds_directory(self, directory: object) -> bool:
         if not isinstance(directory, tuple):
             return False
-        return any(directory[:length] in self.directories for length in range(len(directory) + 1))
+        depths = takewhile(lambda depth: depth <= len(directory), self.depths)
+        return any(directory[:depth] in self.directories for depth in depths)
 
     def holds_mailbox(self, mailbox: object) -> bool:
         host = str(mailbox).rpartition("@")[2]
@@ -127,6 +132,51 @@ class _Subtrees:
             if f".{host}" in self.mailboxes:
                 return True
         return False
+
+
+class Comparer:
+    """Compares the names of a chain's certificates with its CAs' constraints. What was prepared once is kept."""
+
+    __slots__ = ("_constraints", "_names", "_spend")
+
+    def __init__(self, spend: Callable[[int], None]) -> None:
+        """`spend` is told of each piece of work before it is done, in look-ups, and raises when it is too much."""
+        self._spend = spend
+        self._names: dict[Certificate, Names] = {}
+        self._constraints: dict[Certificate, Constraints | None] = {}
+
+    def forbidden(self, issuer: Certificate, certificate: Certificate) -> str:
+        """The first name of a certificate's that the CA may not vouch for, in words; empty when there is none.
+
+        Raises NotComparable, and what `spend` raises.
+        """
+        found = issuer.constraints
+        if found is None:
+            return ""
+        if issuer not in self._constraints:
+            self._spend(_PREPARED * (len(found.permitted_subtrees or ()) + len(found.excluded_subtrees or ())))
+            self._constraints[issuer] = constraints_of(issuer)
+        if certificate not in self._names:
+            self._spend(_PREPARED * (len(certificate.alternative_names) + len(certificate.x509.subject.rdns)))
+            self._names[certificate] = names_of(certificate)
+        constraints, names = self._constraints[issuer], self._names[certificate]
+        if constraints is None:
+            return ""
+        self._spend(constraints.cost(names))
+        return constraints.forbids(names)
+
+
+def allowance() -> Callable[[int], None]:
+    """What one chain may spend on comparisons: a function that takes it off, and raises NotComparable at the end."""
+    left = MOST_COMPARISONS
+
+    def spend(amount: int) -> None:
+        nonlocal left
+        left -= amount
+        if left < 0:
+            raise NotComparable("there are more names and name constraints than are compared")
+
+    return spend
 
 
 def names_of(certificate: Certificate) -> Names:
@@ -149,7 +199,8 @@ def names_of(certificate: Certificate) -> Names:
             mailboxes.append(_mailbox(name.value))
         else:
             others.add(type(name))
-    return Names(tuple(dns), tuple(addresses), tuple(directories), tuple(mailboxes), frozenset(others))
+    labels = sum(name.count(".") + 1 for name in (*dns, *mailboxes))
+    return Names(tuple(dns), tuple(addresses), tuple(directories), tuple(mailboxes), frozenset(others), labels)
 
 
 def constraints_of(certificate: Certificate) -> Constraints | None:
@@ -163,7 +214,7 @@ def constraints_of(certificate: Certificate) -> Constraints | None:
 def _subtrees(bases: Iterable[pyca.GeneralName]) -> _Subtrees:
     kinds: set[type[pyca.GeneralName]] = set()
     dns: set[str] = set()
-    networks: dict[tuple[int, int], set[int]] = {}
+    networks: dict[int, dict[int, set[int]]] = {}
     directories: set[Directory] = set()
     mailboxes: set[str] = set()
     for base in bases:
@@ -173,7 +224,8 @@ def _subtrees(bases: Iterable[pyca.GeneralName]) -> _Subtrees:
             dns.add(f".{_dns(base.value[1:])}" if base.value.startswith(".") else _dns(base.value))
         elif isinstance(base, pyca.IPAddress):
             network = _network(base)
-            networks.setdefault((network.version, network.prefixlen), set()).add(int(network.network_address))
+            alike, behind = networks.setdefault(network.version, {}), network.max_prefixlen - network.prefixlen
+            alike.setdefault(behind, set()).add(int(network.network_address))
         elif isinstance(base, pyca.DirectoryName):
             directories.add(_directory(base.value))
         elif isinstance(base, pyca.RFC822Name):
@@ -182,8 +234,9 @@ def _subtrees(bases: Iterable[pyca.GeneralName]) -> _Subtrees:
         kinds=frozenset(kinds),
         dns=frozenset(dns),
         parents=frozenset(name.partition(".")[2] if not name.startswith(".") else name[1:] for name in dns),
-        networks={key: frozenset(values) for key, values in networks.items()},
+        networks=networks,
         directories=frozenset(directories),
+        depths=tuple(sorted({len(directory) for directory in directories})),
         mailboxes=frozenset(mailboxes),
     )
 
@@ -206,7 +259,7 @@ def _address(name: pyca.IPAddress) -> ipaddress.IPv4Address | ipaddress.IPv6Addr
 
 
 def _network(base: pyca.IPAddress) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    return ipaddress.ip_network(base.value)
+    return base.value if isinstance(base.value, _NETWORKS) else ipaddress.ip_network(base.value)
 
 
 def _directory(name: pyca.Name) -> Directory:
@@ -220,7 +273,7 @@ def _directory(name: pyca.Name) -> Directory:
 def _mailbox(text: str) -> str:
     """The host is compared without regard to case, what stands before it is not (RFC 5280 §7.5)."""
     local, at, host = text.rpartition("@")
-    if not local or not at or not host or "@" in local:
+    if not local or not at or not host or "@" in local or len(host) > MAX_NAME:
         raise NotComparable(f"{printable(text, 60)!r} is no mailbox")
     return f"{local}@{host.lower()}"
 
@@ -231,4 +284,8 @@ def _shown(value: object) -> str:
     return printable(str(value), 60)
 
 
+_NETWORKS: Final = (ipaddress.IPv4Network, ipaddress.IPv6Network)
+_NO_NETWORKS: Final[Mapping[int, Set[int]]] = {}
+_PREPARED: Final = 8
+"""What it costs to prepare one name or constraint, in look-ups."""
 _CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")

@@ -357,7 +357,7 @@ def _private_key(data: bytes, password: str | bytes | None) -> object:
 def _key_block(data: bytes) -> bytes:
     """The first block with a private key: its file may hold certificates and curve parameters too."""
     try:
-        found = [block.text for block in blocks(data) if block.label.endswith("PRIVATE KEY")]
+        found = [block for block in blocks(data) if block.label.endswith("PRIVATE KEY")]
     except ValueError as error:
         raise ConfigError(f"the private key cannot be read: {error}", code="unreadable-key") from None
     if not found:
@@ -366,15 +366,23 @@ def _key_block(data: bytes) -> bytes:
             code="no-key",
             remedy="give the file that has a BEGIN … PRIVATE KEY line",
         )
-    return found[0]
+    usable = [block.text for block in found if block.label != "OPENSSH PRIVATE KEY"]
+    if not usable:
+        raise ConfigError(
+            "the private key is in OpenSSH's own format, which is not read",
+            code="unreadable-key",
+            remedy="convert a copy of it, which is rewritten in place: ssh-keygen -p -m PKCS8 -f COPY",
+        )
+    return usable[0]
 
 
 def _file(path: str | os.PathLike[str]) -> bytes:
     try:
         return Path(path).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no reason given"
         raise ConfigError(
-            f"{os.fspath(path)!r} cannot be read: {(error.strerror or 'no reason given').lower()}",
+            f"{os.fspath(path)!r} cannot be read: {reason.lower()}",
             code="file-missing",
             remedy="check the path and its permissions",
         ) from None

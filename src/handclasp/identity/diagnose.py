@@ -19,7 +19,7 @@ from ..alerts import Alert
 from ..errors import CertificateError
 from ..rules import printable
 from .certificates import Certificate
-from .constraints import NotComparable, constraints_of, names_of
+from .constraints import Comparer, NotComparable, allowance
 from .path import MIN_RSA_BITS, PURPOSES, PathRefused, affordable, has_name, key_usages, may_sign_certificates
 from .presented import PresentedChain, Role
 from .roots import Anchors
@@ -146,7 +146,8 @@ def _trust(case: _Case) -> _Problem | None:
         return _Problem(
             "missing-intermediate",
             f"the {case.owner} did not send the certificate of {_cn(top.issuer)}, which links its own to a trusted CA",
-            f"{case.owner}: send the whole chain, leaf first; the missing certificate is at {top.issuer_urls[0]}",
+            f"{case.owner}: send the whole chain, leaf first; the missing certificate is at"
+            f" {printable(top.issuer_urls[0])}",
             Alert.UNKNOWN_CA,
             top,
             {**_ca_facts(case, top), "issuer_url": top.issuer_urls[0]},
@@ -300,17 +301,15 @@ def _is_address(text: str) -> bool:
 
 def _constraints(case: _Case) -> _Problem | None:
     """RFC 5280 §4.2.1.10."""
+    comparer = Comparer(allowance())
     for certificate in case.path[1:]:
-        found = certificate.constraints
-        permitted, excluded = (found.permitted_subtrees or (), found.excluded_subtrees or ()) if found else ((), ())
-        if found is None or len(permitted) + len(excluded) + len(case.leaf.alternative_names) > _MOST_COMPARED:
-            continue
         try:
-            constraints, names = constraints_of(certificate), names_of(case.leaf)
+            name = comparer.forbidden(certificate, case.leaf)
         except NotComparable:
             continue  # the path verifier has the words
-        if constraints is None or not (name := constraints.forbids(names)):
+        if not name:
             continue
+        permitted = (certificate.constraints and certificate.constraints.permitted_subtrees) or ()
         kind = pyca.IPAddress if _is_address(name) else pyca.DNSName
         same_kind = tuple(str(base.value) for base in permitted if isinstance(base, kind))
         text = f"may only sign for {_some(same_kind)}" if same_kind else "must not sign for some names"
@@ -329,7 +328,7 @@ def _constraints(case: _Case) -> _Problem | None:
 
 
 def _dates(case: _Case) -> _Problem | None:
-    at = case.presented.at
+    at = case.presented.at.replace(microsecond=0)  # the dates have whole seconds, and include their last
     for certificate in case.path:
         facts = {
             "not_before": f"{certificate.not_before}",
@@ -366,7 +365,7 @@ def _dates(case: _Case) -> _Problem | None:
 
 def _clock(case: _Case) -> dict[str, str]:
     """What the certificates say of our clock: it is doubtful before this library was made, and where it fits none."""
-    at = case.presented.at
+    at = case.presented.at.replace(microsecond=0)
     if at < _MADE:
         return {"clock": f"wrong: it stands before {_MADE:%Y-%m-%d}, when this library was made"}
     fits = sum(_valid(certificate, at) for certificate in case.path)
@@ -548,7 +547,6 @@ _ANY_PURPOSE: Final = "2.5.29.37.0"
 _BROKEN_HASHES: Final = frozenset({"md5", "sha1"})
 _MADE: Final = datetime(2026, 11, 1, tzinfo=UTC)
 _MOST_SIGNATURES: Final = 20
-_MOST_COMPARED: Final = 1000
 _MOST_LIKENED: Final = 100
 _MOST_SHOWN: Final = 3
 _MAX_TEXT: Final = 300

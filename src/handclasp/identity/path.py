@@ -20,6 +20,7 @@ from ..errors import from_fault
 from ..limits import LEAST_RSA_BITS, MAX_RSA_EXPONENT, MOST_COMPARISONS, Limits
 from ..rules import CERTIFICATE_KEY_TYPE, CERTIFICATE_KEY_USAGE, CHAIN_TOO_LONG, PeerFault, fail, printable, require
 from .certificates import Certificate
+from .constraints import Comparer, NotComparable, allowance
 from .names import PeerName, any_matches
 from .presented import PresentedChain, Role
 from .roots import Anchors
@@ -139,7 +140,11 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
             raise PathRefused("the path does not lead from the leaf to an anchor")
         if presented.name is not None and not has_name(leaf, presented.name):
             raise PathRefused("the leaf does not have the name")
+        _check_constraints(path)
         return path
+    if passed_over := next((c for c in presented.chain[1:] if _is_unreadable(c)), None):
+        refusal = "a CA's name constraints hold directory names, and are critical"
+        raise PathRefused(refusal, "RFC 5280 §4.2.1.10", passed_over)
     raise PathRefused(refusal)
 
 
@@ -155,7 +160,8 @@ def _trusted_itself(presented: PresentedChain) -> tuple[Certificate, ...]:
     extension goes unread (RFC 5280 §4.2).
     """
     leaf, name = presented.leaf, presented.name
-    if not leaf.not_before <= presented.at <= leaf.not_after:
+    now = presented.at.replace(microsecond=0)  # the dates have whole seconds, and include their last
+    if not leaf.not_before <= now <= leaf.not_after:
         raise PathRefused("the certificate is not valid now")
     if leaf.purposes is not None and PURPOSES[presented.role].dotted_string not in leaf.purposes:
         raise PathRefused("the certificate's purpose is another")
@@ -170,11 +176,24 @@ def _worth_trying(presented: PresentedChain) -> tuple[Certificate, ...]:
     """The certificates beside the leaf that can be part of a path.
 
     Duplicates only multiply work; a self-signed one is an anchor already or worth nothing; the rest must have keys that
-    can issue at all.
+    can issue at all. One that the library cannot read would end its search, also where there is a good twin.
     """
     distinct = dict.fromkeys(presented.chain[1:])
     distinct.pop(presented.leaf, None)
-    return tuple(c for c in distinct if may_sign_certificates(c, presented.limits) and not c.is_self_signed)
+    usable = (c for c in distinct if may_sign_certificates(c, presented.limits) and not _is_unreadable(c))
+    return tuple(c for c in usable if not c.is_self_signed)
+
+
+def _is_unreadable(certificate: Certificate) -> bool:
+    """The library compares no directory names, and gives up where it would have to."""
+    critical = pyca.NameConstraints.oid.dotted_string in certificate.critical
+    return critical and any(isinstance(base, pyca.DirectoryName) for base in _bases(certificate))
+
+
+def _bases(certificate: Certificate) -> tuple[pyca.GeneralName, ...]:
+    """What its name constraints are about."""
+    found = certificate.constraints
+    return (*(found.permitted_subtrees or ()), *(found.excluded_subtrees or ())) if found else ()
 
 
 def _check_comparisons(presented: PresentedChain, extras: Sequence[Certificate], anchors: Anchors) -> None:
@@ -189,6 +208,24 @@ def _check_comparisons(presented: PresentedChain, extras: Sequence[Certificate],
     names = sum(len(certificate.alternative_names) + 1 for certificate in (presented.leaf, *extras))
     if names * bases > MOST_COMPARISONS:
         raise PathRefused("more names and name constraints than are compared", "RFC 5280 §4.2.1.10", presented.leaf)
+
+
+def _check_constraints(path: Sequence[Certificate]) -> None:
+    """The library compares names in subjectAltName alone: not the mailbox of a subject, and no directory names."""
+    further = [issuer for issuer in path if any(not isinstance(base, _COMPARED) for base in _bases(issuer))]
+    if not further:
+        return
+    comparer = Comparer(allowance())
+    for issuer in further:
+        for certificate in path[: path.index(issuer)]:
+            if certificate != path[0] and certificate.is_self_issued:
+                continue  # it is the CA itself (RFC 5280 §6.1.3 b)
+            try:
+                problem = comparer.forbidden(issuer, certificate)
+            except NotComparable as unknown:
+                problem = str(unknown)
+            if problem:
+                raise PathRefused(f"a CA may not vouch for {problem}", "RFC 5280 §4.2.1.10", issuer)
 
 
 def _walk(presented: PresentedChain, extras: Sequence[Certificate], anchors: Anchors) -> list[pyca.Certificate]:
@@ -244,6 +281,8 @@ _RSA: Final = frozenset({KeyKind.RSA, KeyKind.RSA_PSS})
 _ISSUERS: Final = frozenset(
     {KeyKind.P256, KeyKind.P384, KeyKind.P521, KeyKind.MLDSA44, KeyKind.MLDSA65, KeyKind.MLDSA87}
 )
+_COMPARED: Final = (pyca.DNSName, pyca.IPAddress)
+"""Kinds of names that stand in subjectAltName alone."""
 _UNDERSTOOD: Final = frozenset(
     kind.oid.dotted_string
     for kind in (pyca.BasicConstraints, pyca.KeyUsage, pyca.ExtendedKeyUsage, pyca.SubjectAlternativeName)

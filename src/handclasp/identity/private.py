@@ -22,7 +22,7 @@ from ..crypto.signatures import KeyKind
 from ..limits import MOST_COMPARISONS, MOST_SIGNATURES, MOST_STEPS
 from ..rules import printable
 from .certificates import Certificate
-from .constraints import Constraints, Names, NotComparable, constraints_of, names_of
+from .constraints import Comparer, NotComparable
 from .path import MIN_RSA_BITS, PURPOSES, PathRefused, affordable, extension_of, has_name
 from .presented import PresentedChain, Role
 from .roots import Anchors
@@ -58,7 +58,17 @@ class TooCostly(PathRefused):
 class _Search:
     """One search, depth first, with what it has found out about each pair of certificates."""
 
-    __slots__ = ("_anchors", "_constraints", "_forbids", "_names", "_presented", "_signed", "_work", "refusal")
+    __slots__ = (
+        "_above",
+        "_anchors",
+        "_comparer",
+        "_forbids",
+        "_presented",
+        "_self_issued",
+        "_signed",
+        "_work",
+        "refusal",
+    )
 
     refusal: PathRefused | None
     """What stopped the path that led furthest."""
@@ -66,10 +76,11 @@ class _Search:
     def __init__(self, presented: PresentedChain, anchors: Anchors) -> None:
         self._presented = presented
         self._anchors = anchors
+        self._above: dict[Certificate, Path] = {}
+        self._self_issued: dict[Certificate, bool] = {}
         self._signed: dict[tuple[Certificate, Certificate], bool] = {}
         self._forbids: dict[tuple[Certificate, Certificate], str] = {}
-        self._names: dict[Certificate, Names] = {}
-        self._constraints: dict[Certificate, Constraints | None] = {}
+        self._comparer = Comparer(lambda amount: self._spend("comparisons", amount))
         self._work = dict(_MOST)
         self.refusal = None
 
@@ -83,16 +94,17 @@ class _Search:
             return None
         for issuer in self._issuers(path):
             self._spend("steps", 1)
+            if not self._has_signed(issuer, top):
+                continue  # names are not compared for who only claims to be above
             try:
                 self.check_certificate(issuer)
                 self._check_issuer(issuer, path)
             except TooCostly:
                 raise
             except PathRefused as refusal:
-                if self._has_signed(issuer, top):
-                    self._refuse(path, refusal)
+                self._refuse(path, refusal)
             else:
-                if self._has_signed(issuer, top) and (found := self.climb((*path, issuer))) is not None:
+                if (found := self.climb((*path, issuer))) is not None:
                     return found
         return None
 
@@ -107,10 +119,12 @@ class _Search:
         A certificate for a name and key that the path has already leads nowhere new (RFC 4158 §5.2).
         """
         top = path[-1]
-        wanted = _authority_key(top)
-        sent = [c for c in self._presented.chain[1:] if c.x509.subject == top.x509.issuer]
-        sent.sort(key=lambda c: wanted is None or _subject_key(c) != wanted)
-        for issuer in dict.fromkeys((*self._anchors.named(top.x509.issuer), *sent)):
+        if top not in self._above:
+            wanted = _authority_key(top)
+            sent = [c for c in self._presented.chain[1:] if _is_named(c, top)]
+            sent.sort(key=lambda c: wanted is None or _subject_key(c) != wanted)
+            self._above[top] = tuple(dict.fromkeys((*self._anchors.named(top.x509.issuer), *sent)))
+        for issuer in self._above[top]:
             if not any(c == issuer or _same_entity(c, issuer) for c in path):
                 yield issuer
 
@@ -163,7 +177,7 @@ class _Search:
 
     def _check_issuer(self, issuer: Certificate, path: Path) -> None:
         """What is asked of one who signs: `path` is what stands below. Raises PathRefused."""
-        below = sum(1 for certificate in path[1:] if not certificate.is_self_issued)
+        below = sum(1 for certificate in path[1:] if not self._is_self_issued(certificate))
         for wrong, text, section in (
             (not issuer.x509.subject.rdns, "a CA has no name", "§4.1.2.6"),
             (not issuer.is_ca, "an issuer is no CA", "§4.2.1.9"),
@@ -179,8 +193,13 @@ class _Search:
                 raise PathRefused(text, f"RFC 5280 {section}", issuer)
         for certificate in path:
             # RFC 5280 §6.1.3 b: a self-issued certificate is the CA itself, except at the end of the path
-            if certificate == path[0] or not certificate.is_self_issued:
+            if certificate == path[0] or not self._is_self_issued(certificate):
                 self._check_names(issuer, certificate)
+
+    def _is_self_issued(self, certificate: Certificate) -> bool:
+        if certificate not in self._self_issued:
+            self._self_issued[certificate] = certificate.is_self_issued
+        return self._self_issued[certificate]
 
     def _check_names(self, issuer: Certificate, certificate: Certificate) -> None:
         if issuer.constraints is None:
@@ -193,15 +212,9 @@ class _Search:
 
     def _forbidden(self, issuer: Certificate, certificate: Certificate) -> str:
         try:
-            if issuer not in self._constraints:
-                self._constraints[issuer] = constraints_of(issuer)
-            if certificate not in self._names:
-                self._names[certificate] = names_of(certificate)
+            return self._comparer.forbidden(issuer, certificate)
         except NotComparable as problem:
             return str(problem)
-        constraints, names = self._constraints[issuer], self._names[certificate]
-        self._spend("comparisons", names.size)
-        return constraints.forbids(names) if constraints else ""
 
     def _spend(self, kind: str, amount: int) -> None:
         self._work[kind] -= amount
@@ -243,8 +256,15 @@ def _safely_signed(certificate: Certificate) -> bool:
     return certificate.signature_hash in SAFE_HASHES
 
 
+def _is_named(issuer: Certificate, child: Certificate) -> bool:
+    """The child says that this is its issuer. Names take long to compare, their texts do not."""
+    return issuer.subject == child.issuer and issuer.x509.subject == child.x509.issuer
+
+
 def _same_entity(one: Certificate, other: Certificate) -> bool:
-    return one.subject_der == other.subject_der and one.public_key == other.public_key
+    """The same name and the same key. What differs mostly comes first: long names take long to compare."""
+    alike = one.subject == other.subject and one.public_key == other.public_key
+    return alike and one.x509.subject == other.x509.subject
 
 
 def _authority_key(certificate: Certificate) -> bytes | None:

@@ -195,9 +195,10 @@ def _contents(path: str) -> Iterator[bytes]:
         for entry in sorted(Path(path).iterdir())[:_MOST_FILES]:
             if entry.is_file():
                 yield entry.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no reason given"
         raise ConfigError(
-            f"trusted roots cannot be read from {path!r}: {(error.strerror or 'no reason given').lower()}",
+            f"trusted roots cannot be read from {path!r}: {reason.lower()}",
             code="no-roots",
             remedy="check the path and its permissions",
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from ..errors import CertificateError, ConfigError
-from .combine import Policy
+from .combine import Provisional, Recording
 from .path import check_chain
 from .pins import pin_of
 from .presented import PresentedChain, VerifiedPeer
@@ -31,8 +32,6 @@ class Known:
     pin: str
     since: str
     """The day it was first seen."""
-    new: bool = False
-    """It was recorded just now."""
 
 
 class KnownKeys(Protocol):
@@ -48,14 +47,15 @@ class KnownKeys(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TrustOnFirstUse(Policy):
+class TrustOnFirstUse(Recording):
     """Accepts any key of a server never seen before, and from then on that key alone.
 
     An attacker who is there at the first connection stays unseen: compare the key by another way, or live with that.
     No date and no issuer is looked at: the key is the identity. The name is the one we asked for, without its port.
 
     A key is recorded when its owner has proved that it has it, which is before a verifier is asked, with one exception:
-    in RSA key transport (`handclasp.danger`) the proof comes last. There an unknown key is refused.
+    in RSA key transport (`handclasp.danger`) the proof comes last. There an unknown key is refused. With `&`, on either
+    side, it is recorded when the other has accepted it too: the key of one who was refused would lock the server out.
     """
 
     known: KnownKeys
@@ -67,7 +67,7 @@ class TrustOnFirstUse(Policy):
         mark = getattr(self.known, "fingerprint", None)
         return hashlib.sha256(b"tofu " + mark).digest() if isinstance(mark, bytes) else None
 
-    def verify(self, presented: PresentedChain) -> VerifiedPeer:
+    def judge(self, presented: PresentedChain) -> VerifiedPeer:
         """Raises CertificateError for another key, ConfigError for a store that cannot be read or written."""
         check_chain(presented)
         name, pin = presented.name, pin_of(presented.leaf)
@@ -78,20 +78,26 @@ class TrustOnFirstUse(Policy):
             if not presented.proven:
                 text = "the server's key is not known yet, and RSA key transport proves it too late to remember it"
                 raise _refused(presented, "tofu", text)
-            known = self.known.record(name.text, pin, presented.at)
+
+            def record() -> None:
+                self._compare(presented, name.text, pin, self.known.record(name.text, pin, presented.at))
+
+            why = "first use: its key is remembered now"
+            return Provisional((presented.leaf,), why, records=(record,))
+        self._compare(presented, name.text, pin, known)
+        return VerifiedPeer((presented.leaf,), f"its key since {known.since}")
+
+    def _compare(self, presented: PresentedChain, name: str, pin: str, known: Known) -> None:
         if known.pin != pin:
-            raise _changed(presented, name.text, known, pin, self.known)
-        return VerifiedPeer(
-            (presented.leaf,), "first use: its key is remembered now" if known.new else f"its key since {known.since}"
-        )
+            raise _changed(presented, name, known, pin, self.known)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownServers:
     """A file of keys: on each line a name, `sha256/…` of its key, and the day it was first seen.
 
-    Safe between threads and processes: it is rewritten beside itself and put in place under a lock on `PATH.lock`.
-    Lines that begin with `#` are kept.
+    Safe between threads and processes: it is rewritten beside itself and put in place under a lock on `PATH.lock`, with
+    the permissions it had. Links are followed. Lines that begin with `#` are kept.
     """
 
     path: str
@@ -125,7 +131,7 @@ class KnownServers:
                 return known
             day = f"{at:%Y-%m-%d}"
             self._rewrite([*self._lines(), f"{name} {pin} {day}"])
-        return Known(pin, day, new=True)
+        return Known(pin, day)
 
     def _lines(self) -> list[str]:
         try:
@@ -136,13 +142,16 @@ class KnownServers:
             raise self._failed("read", error) from None
 
     def _rewrite(self, lines: list[str]) -> None:
-        beside = f"{self.path}.new"
+        place = os.path.realpath(self.path)
+        beside = f"{place}.new"
         try:
             with open(beside, "w", encoding="utf-8") as file:
+                if os.path.exists(place):
+                    shutil.copymode(place, beside)
                 file.write("".join(f"{line}\n" for line in lines))
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, self.path)
+            os.replace(beside, place)
         except OSError as error:
             raise self._failed("written", error) from None
 
@@ -151,7 +160,7 @@ class KnownServers:
         """One writer at a time, of all threads and processes."""
         with _THREADS:
             try:
-                lock = open(f"{self.path}.lock", "ab")  # noqa: SIM115 - closed below, which also lets go of the lock
+                lock = open(f"{os.path.realpath(self.path)}.lock", "ab")  # noqa: SIM115 - closed below, which also lets go of the lock
             except OSError as error:
                 raise self._failed("locked", error) from None
             with lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 import cryptography.x509 as pyca
@@ -137,9 +137,22 @@ def _verify(
 
 
 def _find_web_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate, ...]:
-    path = find_path(presented, anchors)
-    check_profile(presented, path)
-    return path
+    """The library tells of the first path that it finds. Where we refuse that for a CA's certificate, it looks again
+    without the certificate: a good one may have a twin, and which of them comes first is the peer's to say.
+    """
+    first: PathRefused | None = None
+    while True:
+        try:
+            path = find_path(presented, anchors)
+            check_profile(presented, path)
+        except PathRefused as refusal:
+            first = first or refusal
+            others = tuple(c for c in presented.chain[1:] if c != refusal.certificate)
+        else:
+            return path
+        if len(others) == len(presented.chain) - 1:
+            raise first
+        presented = replace(presented, chain=(presented.leaf, *others))
 
 
 def _why(path: tuple[Certificate, ...], where: str) -> str:

@@ -3,10 +3,12 @@
     trust = cached(TrustStore.system())
 
 Why this is safe to switch on: a verdict is a pure function of the verifier, the role, the name asked for, the very
-bytes of the chain, its staples and the moment. All but the moment are the key, by SHA-256; it has bounds, so that
-no verdict outlives what it stands on. What comes after the verdict is never skipped: the peer proves its key anew, and
-revocation is checked as configured. What is lost: news that only the verifier could hear, such as a root taken off the
-system's list, are heard up to `lifetime` later. A refusal is never remembered.
+bytes of the chain, its staples and timestamps, whether a session goes on, whether the key is proved, and the moment.
+All but the moment are the key, by SHA-256; it has bounds, so that no verdict outlives what it stands on. What comes
+after the verdict is never skipped: the peer proves its key anew, and revocation is checked as configured. What is lost:
+news that only the verifier could hear, such as a root taken off the system's list, are heard up to `lifetime` later.
+Never remembered are a refusal, and a verdict with anything in `revocation`: what CAs say changes too soon. So a
+revocation policy belongs into the configuration, and not into the verifier that is to be remembered.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from typing import Final, NoReturn
 from cryptography.x509 import ocsp
 
 from ..errors import ConfigError
+from .combine import Provisional, Recording, Verifier, judged
 from .presented import PresentedChain, VerifiedPeer
-from .trust import Verifier
 
 
 def cached(verifier: Verifier, *, lifetime: timedelta = timedelta(minutes=5), most: int = 1024) -> RemembersVerdicts:
@@ -44,7 +46,7 @@ class _Verdict:
     ends: datetime
 
 
-class RemembersVerdicts:
+class RemembersVerdicts(Recording):
     """A `Verifier` around another; see `cached`. Safe between threads; configurations that hold it share it."""
 
     __slots__ = ("_kept", "_lifetime", "_lock", "_most", "_verifier")
@@ -71,18 +73,18 @@ class RemembersVerdicts:
         """The verifier's own."""
         return getattr(self._verifier, "blocking", False) is True
 
-    def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+    def judge(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         """The remembered verdict, or the verifier's. Raises what the verifier raises."""
         fingerprint = self.fingerprint
         if fingerprint is None:
-            return self._verifier.verify(presented)
+            return judged(self._verifier, presented)
         key = _key(fingerprint, presented)
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None and kept.begins <= presented.at < kept.ends:
                 self._kept.move_to_end(key)
                 return kept.peer
-        verdict = self._verifier.verify(presented)
+        verdict = judged(self._verifier, presented)
         if isinstance(verdict, VerifiedPeer):
             self._keep(key, verdict, presented)
             return verdict
@@ -102,6 +104,8 @@ class RemembersVerdicts:
 
     def _keep(self, key: bytes, verdict: VerifiedPeer, presented: PresentedChain) -> None:
         """A clock that is set back ends a verdict too: it begins when it was made."""
+        if verdict.revocation is not None or isinstance(verdict, Provisional):
+            return
         ends = min(
             presented.at + self._lifetime,
             *(certificate.not_after for certificate in (*verdict.chain, *presented.chain)),
@@ -117,14 +121,16 @@ class RemembersVerdicts:
 
 
 def _key(fingerprint: bytes, presented: PresentedChain) -> bytes:
-    """All that a verdict depends on but the moment; each part with its length, so that none runs into another."""
+    """All that a verdict depends on but the moment; lists and parts with their length: none runs into another."""
     name = "" if presented.name is None else f"{presented.name.kind} {presented.name.text}"
-    limits = repr(presented.limits)
+    told = f"{presented.role.value} {presented.proven} {presented.resumed} {presented.limits}"
     ders = [certificate.der for certificate in presented.chain]
-    parts = [fingerprint, presented.role.value.encode(), name.encode(), limits.encode(), b"chain", *ders]
+    lists = (fingerprint, told.encode(), name.encode()), ders, presented.staples, presented.timestamps
     running = hashlib.sha256()
-    for part in (*parts, b"staples", *presented.staples):
-        running.update(len(part).to_bytes(_LENGTH) + part)
+    for parts in lists:
+        running.update(len(parts).to_bytes(_LENGTH))
+        for part in parts:
+            running.update(len(part).to_bytes(_LENGTH) + part)
     return running.digest()
 
 

@@ -288,14 +288,19 @@ def _as_pss(certificate: Certificate, ca_key: PrivateKey) -> Certificate:
     if kind is None or kind is KeyKind.RSA or certificate.public_key is None:
         raise ConfigError("an RSA-PSS leaf needs a lab CA with a key of another kind", remedy="use KeyKind.P256 for it")
     plain = encode_public(certificate.public_key)
-    declared = element(SEQUENCE, plain[_HEADER:].replace(_RSA_ALGORITHM, _PSS_ALGORITHM, 1))
+    declared = element(SEQUENCE, _content(plain).replace(_RSA_ALGORITHM, _PSS_ALGORITHM, 1))
     old, x509 = certificate.x509.tbs_certificate_bytes, certificate.x509
-    tbs = element(SEQUENCE, old[_HEADER:].replace(plain, declared, 1))
+    tbs = element(SEQUENCE, _content(old).replace(plain, declared, 1))
     # what stands between the signed part and the signature is the algorithm, which stays as it is
-    algorithm = certificate.der[_HEADER + len(old) : -len(element(BIT_STRING, b"\0" + x509.signature))]
+    algorithm = _content(certificate.der)[len(old) : -len(element(BIT_STRING, b"\0" + x509.signature))]
     # of every kind but RSA the handshake's scheme and the certificate's signature algorithm are the same thing
     signature = sign(ca_key, schemes_for(kind, 0)[0], tbs)
     return Certificate.from_der(element(SEQUENCE, tbs + algorithm + element(BIT_STRING, b"\0" + signature)))
+
+
+def _content(der: bytes) -> bytes:
+    """What is behind the tag and the length of an element, whose length says how long it is itself (X.690 §8.1.3)."""
+    return der[2 + (der[1] & 0x7F if der[1] & 0x80 else 0) :]
 
 
 def _common_name(names: Sequence[str], options: LeafOptions) -> str:
@@ -345,8 +350,6 @@ _CA_EARLIER: Final = timedelta(days=1)
 _EARLIER: Final = timedelta(hours=1)
 """How long before now a leaf begins: clocks differ."""
 
-_HEADER: Final = 4
-"""Tag and length in front of 256 bytes to 64 KiB of DER: of every RSA key and certificate made here."""
 _RSA_ALGORITHM: Final = bytes.fromhex("300d06092a864886f70d0101010500")
 _PSS_ALGORITHM: Final = bytes.fromhex("300b06092a864886f70d01010a")
 _SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH.dotted_string

@@ -11,7 +11,8 @@ import cryptography.x509 as pyca
 
 from ...crypto.attestation import BROKEN_HASHES
 from ...rules import printable
-from ..certificates import Certificate
+from ..certificates import Certificate, load_x509
+from ..der import SEQUENCE
 from ..pem import blocks, is_pem
 from .finding import Evidence, Finding, Period, Unusable
 
@@ -38,6 +39,22 @@ def read_lists(data: bytes) -> tuple[RevocationList, ...]:
     except Exception as error:
         reason = f"it cannot be read: {printable(str(error), 80) or type(error).__name__}"
     raise Unusable("invalid", reason)
+
+
+def may_be_lists(data: bytes) -> bool:
+    """False for what plainly is something else: text, PEM of other things, a certificate."""
+    if is_pem(data):
+        try:
+            return any(block.label in _LABELS for block in blocks(data))
+        except ValueError:
+            return True
+    if data[:1] != bytes([SEQUENCE]):
+        return False
+    try:
+        load_x509(data)
+    except Exception:
+        return True
+    return False
 
 
 def check_issuer(crl: RevocationList, issuer: Certificate) -> None:
@@ -83,8 +100,10 @@ def _read(der: bytes) -> RevocationList:
     for extension in x509.extensions:
         if isinstance(extension.value, pyca.IssuingDistributionPoint):
             scope = extension.value
+        elif isinstance(extension.value, pyca.DeltaCRLIndicator):
+            # it should be critical, and the list is no complete one where it is not (RFC 5280 §5.2.4)
+            raise Unusable("invalid", "it holds only what has changed since another list")
         elif extension.critical:
-            # a delta list says so in an extension that is critical
             raise Unusable("invalid", "it has a critical extension that is not understood")
         numbered |= isinstance(extension.value, pyca.CRLNumber)
     if not numbered:
@@ -108,7 +127,7 @@ def _check_scope(scope: pyca.IssuingDistributionPoint | None, certificate: Certi
         raise Unusable("invalid", "it is about other kinds of certificates")
     if scope.full_name is not None:
         urls = {name.value for name in scope.full_name if isinstance(name, pyca.UniformResourceIdentifier)}
-        if urls.isdisjoint(certificate.crl_urls):
+        if urls.isdisjoint(certificate.crl_points):
             raise Unusable("invalid", "it is about another part of the CA's certificates")
 
 

@@ -12,10 +12,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ...crypto.attestation import CERT_ID_HASH, attested
 from ...crypto.keys import DER
+from ...crypto.signatures import KeyKind
 from ...limits import MAX_RESPONSE, MOST_DELEGATES, Limits
 from ...rules import printable
 from ..certificates import Certificate
-from ..path import affordable
+from ..path import MIN_RSA_BITS, affordable
 from .finding import SKEW, Evidence, Finding, Period, Unusable
 
 NONCE_SIZE: Final = 32
@@ -107,8 +108,11 @@ def _authorised(
         delegate = Certificate.from_der(x509.public_bytes(DER))
         purposes = delegate.purposes or ()
         appointed = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string in purposes and delegate.allows_signing
-        in_time = delegate.not_before <= at <= delegate.not_after
-        if appointed and in_time and affordable(delegate, limits) and delegate.was_signed_by(issuer):
+        understood = delegate.critical <= _UNDERSTOOD
+        in_time = delegate.not_before <= at.replace(microsecond=0) <= delegate.not_after
+        strong = delegate.key_kind not in _RSA or delegate.key_bits >= MIN_RSA_BITS
+        fit = appointed and understood and in_time and strong and affordable(delegate, limits)
+        if fit and delegate.was_signed_by(issuer):
             yield delegate
 
 
@@ -145,4 +149,17 @@ def _finding(single: ocsp.OCSPSingleResponse, evidence: Evidence) -> Finding:
     return Finding(evidence, period, single.revocation_time_utc or single.this_update_utc, reason)
 
 
+_RSA: Final = frozenset({KeyKind.RSA, KeyKind.RSA_PSS})
+_UNDERSTOOD: Final = frozenset(
+    kind.oid.dotted_string
+    for kind in (
+        pyca.BasicConstraints,
+        pyca.KeyUsage,
+        pyca.ExtendedKeyUsage,
+        pyca.SubjectAlternativeName,
+        pyca.CertificatePolicies,
+        pyca.OCSPNoCheck,
+    )
+)
+"""What may be critical in a responder's certificate (RFC 5280 §4.2)."""
 _WORST_FIRST: Final = (ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN, ocsp.OCSPCertStatus.GOOD)

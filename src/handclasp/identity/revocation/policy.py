@@ -71,7 +71,11 @@ class Revocation:
     _: KW_ONLY
     crls: Sequence[str | os.PathLike[str] | bytes] = ()
     """Revocation lists at hand: files, directories of files, or the bytes, DER or PEM. Files are read again when they
-    change; one that cannot be used refuses the connection. A list that is out of date counts as none."""
+    change; one that cannot be used refuses the connection. A list that is out of date counts as none.
+
+    Of a directory, passed over is what plainly is no list: other directories, text, certificates and keys in PEM,
+    certificates in DER. A file called `.crl` has to be one. Names that begin with a dot are passed over too: a new list
+    is best written under such a name and then renamed."""
     fetch: Fetch = field(default=fetch, repr=False)
     """What goes out, in the modes that ask. An `async def` is awaited. It raises OSError or ValueError where there is
     no answer; any other exception refuses the connection."""
@@ -252,15 +256,16 @@ class _Inquiry:
         questions = [responders[0], lists[0]] if responders and lists else [*responders, *lists]
         if not questions:
             doubts.append("it names neither a responder nor a list")
+        soft = self._policy.mode is Mode.SOFT
         for url, ask in questions[:MOST_RESPONDERS]:
             silent = ("silent", url, ask.__name__)
             try:
-                if self._policy.cache.find(silent, self._at):
+                if soft and self._policy.cache.find(silent, self._at):
                     raise Unusable("silent", "it did not answer a moment ago")
                 found = await ask(url, certificate, issuer)
             except Unusable as unusable:
                 doubts.append(f"{_host(url)}: {unusable}")
-                if self._policy.mode is Mode.SOFT and unusable.kind == "no-answer":
+                if soft and unusable.kind == "no-answer":
                     self._policy.cache.keep(silent, True, self._at + _SILENCE)
             else:
                 return self._judged(found, certificate, _host(url))
@@ -304,7 +309,12 @@ class _Inquiry:
 
     async def _fetched(self, url: str, limit: int, body: bytes | None = None, content_type: str | None = None) -> bytes:
         try:
-            pending = self._policy.fetch(url, body=body, content_type=content_type, limit=limit, timeout=self._left())
+            left = self._left()
+        except TimeoutError:
+            # who was never asked has not been silent
+            raise Unusable("too-late", "no time was left to ask it") from None
+        try:
+            pending = self._policy.fetch(url, body=body, content_type=content_type, limit=limit, timeout=left)
             data = await pending if inspect.isawaitable(pending) else pending
         except (OSError, ValueError) as error:
             raise Unusable("no-answer", printable(str(error), 100) or type(error).__name__) from None

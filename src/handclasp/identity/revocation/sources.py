@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Hashable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from ...errors import ConfigError
 from .cache import AnswerCache
-from .crl import RevocationList, read_lists
+from .crl import RevocationList, may_be_lists, read_lists
 from .finding import Unusable
 
 Source: TypeAlias = str | bytes
@@ -18,7 +19,7 @@ Source: TypeAlias = str | bytes
 
 
 def given_lists(source: Source, cache: AnswerCache[Any], most: int) -> Iterator[RevocationList]:
-    """The lists of one source; of a directory, those of its files that hold any.
+    """The lists of one source; of a directory, those of all files but what plainly is no list.
 
     Raises ConfigError for a source that cannot be read, is longer than `most` bytes or is no list that we understand.
     """
@@ -26,24 +27,28 @@ def given_lists(source: Source, cache: AnswerCache[Any], most: int) -> Iterator[
         yield from _parsed(source, source, "the revocation list that was given", cache)
     elif os.path.isdir(source):
         for path in _entries(Path(source)):
-            try:
-                yield from _file(path, cache, most)
-            except ConfigError:
-                continue  # a directory of lists may hold other things beside them
+            yield from _file(path, cache, most, named=False)
     else:
-        yield from _file(Path(source), cache, most)
+        yield from _file(Path(source), cache, most, named=True)
 
 
 def _entries(folder: Path) -> list[Path]:
+    """What is in a directory. A name that begins with a dot is for a list that is still being written."""
     try:
-        return sorted(folder.iterdir())[:_MOST_FILES]
+        found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        raise _unreadable(repr(str(folder)), (error.strerror or "no reason given").lower()) from None
+        raise _unreadable(repr(str(folder)), _reason(error)) from None
+    if len(found) > _MOST_FILES:
+        raise _unreadable(repr(str(folder)), f"it holds more than {_MOST_FILES} files")
+    return found
 
 
-def _file(path: Path, cache: AnswerCache[Any], most: int) -> tuple[RevocationList, ...]:
+def _file(path: Path, cache: AnswerCache[Any], most: int, *, named: bool) -> tuple[RevocationList, ...]:
+    """The lists of a file that was `named`, or that stands in a directory that was."""
     try:
         facts = path.stat()
+        if not named and not stat.S_ISREG(facts.st_mode):
+            return ()
         key = (str(path), facts.st_mtime_ns, facts.st_size, facts.st_ino)
         known: tuple[RevocationList, ...] | None = cache.find(key, _ANY_TIME)
         if known is not None:
@@ -51,8 +56,14 @@ def _file(path: Path, cache: AnswerCache[Any], most: int) -> tuple[RevocationLis
         if facts.st_size > most:
             raise _unreadable(repr(str(path)), f"it is longer than {most} bytes")
         data = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(repr(str(path)), (error.strerror or "no reason given").lower()) from None
+    except ConfigError:
+        raise
+    except (OSError, ValueError) as error:
+        if not named and not os.path.lexists(path):
+            return ()  # gone since the directory was read
+        raise _unreadable(repr(str(path)), _reason(error)) from None
+    if not named and path.suffix.lower() != ".crl" and not may_be_lists(data):
+        return ()
     return _parsed(key, data, repr(str(path)), cache)
 
 
@@ -68,6 +79,10 @@ def _parsed(key: Hashable, data: bytes, name: str, cache: AnswerCache[Any]) -> t
         raise _unreadable(name, "there is no revocation list in it")
     cache.keep(key, lists, _FOR_EVER, len(data))
     return lists
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or "no reason given").lower()
 
 
 def _unreadable(name: str, reason: str) -> ConfigError:
