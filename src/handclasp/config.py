@@ -202,7 +202,7 @@ class ClientConfig(Config):
         object.__setattr__(self, "psks", _psks(self.psks, PskRole.CLIENT))
         _check_room(self.psks, self.cipher_suites)
         _check_store("sessions", self.sessions, "ClientSessions", "take", "put")
-        if callable(getattr(self.sessions, "discard", None)):
+        if _takes(self.sessions, "get", "discard"):
             raise ConfigError("sessions of a client takes a ClientSessions, or a store like it, not a server's")
         if not set(self.offered_shares) <= set(self.groups):
             raise ConfigError("key_shares holds a group that groups does not")
@@ -448,8 +448,12 @@ def _psks(values: object, role: PskRole) -> tuple[ExternalPsk, ...]:
 
 def _check_store(name: str, store: object, ours: str, *calls: str) -> None:
     """Whether something may be a store, None among it, by the calls that are made to it."""
-    if store is not None and not all(callable(getattr(store, call, None)) for call in calls):
+    if store is not None and not _takes(store, *calls):
         raise ConfigError(f"{name} takes something with {', '.join(calls)}: a {ours}, or another like it")
+
+
+def _takes(store: object, *calls: str) -> bool:
+    return all(callable(getattr(store, call, None)) for call in calls)
 
 
 def _check_room(psks: Sequence[ExternalPsk], suites: Sequence[CipherSuite]) -> None:

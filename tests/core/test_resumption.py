@@ -38,12 +38,14 @@ from handclasp import (
     TrustStore,
     danger,
 )
+from handclasp.crypto.hashing import Hash
 from handclasp.crypto.suites import SUITES
 from handclasp.handshake import offer
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.faults import misbehaving
 from handclasp.lab.pair import Pair, handshake
 from handclasp.trace import Direction, MessageMoved, TraceEvent
+from handclasp.wire.extensions import OfferedPsks
 from handclasp.wire.messages import ClientHello, EncryptedExtensions, ServerHello
 from handclasp.wire.names import ExtensionType, HandshakeType, PskKeyExchangeMode
 from sessions.machines import Machines, Now, Seen
@@ -502,6 +504,80 @@ def test_a_server_may_look_its_keys_up(trust: TrustStore) -> None:
     client = ClientConfig(trust=trust, psks=[_psk("client", b"unknown"), _psk("client")])
     pair = handshake(ClientConnection(client, "localhost"), ServerConnection(ServerConfig(psks=Source())))
     assert pair.server.info.psk == b"sensor-7"
+
+
+AES256 = CipherSuite.TLS_AES_256_GCM_SHA384
+
+
+@pytest.mark.parametrize("source", [False, True], ids=["listed", "looked up"])
+@pytest.mark.parametrize("retried", [False, True], ids=["at once", "after a retry"])
+def test_a_key_brings_the_suite_of_its_hash_along(
+    trust: TrustStore, credential: Credential, source: bool, retried: bool
+) -> None:
+    """The server prefers a suite of SHA-256, and the key goes with SHA-384 alone (RFC 8446 §4.2.11)."""
+
+    class Source:
+        def find(self, identity: bytes) -> ExternalPsk | None:
+            return _psk("server", hash=Hash.SHA384) if identity == b"sensor-7" else None
+
+    client = ClientConfig(trust=trust, psks=[_psk("client", b"other"), _psk("client", hash=Hash.SHA384)])
+    known: Any = Source() if source else [_psk("server", hash=Hash.SHA384)]
+    groups = [NamedGroup.SECP384R1] if retried else client.groups
+    for server in (
+        ServerConfig(psks=known, groups=groups),
+        ServerConfig(psks=known, groups=groups, credentials=[credential]),
+    ):
+        pair = handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+        for end in (pair.client, pair.server):
+            assert end.info.psk == b"sensor-7"
+            assert end.info.cipher_suite is AES256
+            assert end.info.hello_retry is retried
+        without = client.replace(cipher_suites=[CipherSuite.TLS_AES_128_GCM_SHA256], psks=client.psks[1:])
+        if server.credentials:
+            assert handshake(ClientConnection(without, "localhost"), ServerConnection(server)).client.info.psk is None
+
+
+def test_a_key_for_the_suite_that_is_preferred_comes_first(trust: TrustStore) -> None:
+    client = ClientConfig(trust=trust, psks=[_psk("client", b"a", hash=Hash.SHA384), _psk("client", b"b")])
+    server = ServerConfig(psks=[_psk("server", b"a", hash=Hash.SHA384), _psk("server", b"b")])
+    for preferred, used in ((server.cipher_suites, b"b"), ([AES256, CipherSuite.TLS_AES_128_GCM_SHA256], b"a")):
+        connection = ServerConnection(server.replace(cipher_suites=preferred))
+        assert handshake(ClientConnection(client, "localhost"), connection).server.info.psk == used
+
+
+@pytest.mark.filterwarnings("ignore::handclasp.danger.InsecureWarning")
+def test_a_key_that_stands_alone_brings_its_suite_along_too(trust: TrustStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offer, "_modes", lambda config: (PskKeyExchangeMode.PSK_KE,))
+    client = danger.allow_psk_without_key_exchange(ClientConfig(trust=trust, psks=[_psk("client", hash=Hash.SHA384)]))
+    server = danger.allow_psk_without_key_exchange(ServerConfig(psks=[_psk("server", hash=Hash.SHA384)]))
+    pair = handshake(ClientConnection(client, "localhost"), ServerConnection(server))
+    assert pair.client.info.cipher_suite is AES256
+    assert pair.client.info.group is None
+
+
+@pytest.mark.attack(32, "PSK binders")
+def test_a_second_hello_keeps_the_key_that_was_found(trust: TrustStore) -> None:
+    """It may drop others, and not that one for another that came second."""
+
+    def dropping(dropped: bytes) -> type[ClientConnection]:
+        def rewrite(encoded: bytes) -> list[bytes]:
+            hello = ClientHello.parse(encoded[4:])
+            offered = hello.extensions.pre_shared_key
+            if hello.extensions.cookie is None or offered is None:
+                return [encoded]
+            kept = [psk for psk in offered.identities if psk.identity != dropped]
+            extensions = hello.extensions.ending(ExtensionType.PRE_SHARED_KEY, None)
+            listed = OfferedPsks(tuple(kept), (bytes(32),) * len(kept))
+            return [replace(hello, extensions=extensions.ending(ExtensionType.PRE_SHARED_KEY, listed)).encode()]
+
+        return misbehaving(ClientConnection, {HandshakeType.CLIENT_HELLO: rewrite})
+
+    client = ClientConfig(trust=trust, psks=[_psk("client", b"a"), _psk("client", b"b")])
+    server = ServerConfig(psks=[_psk("server", b"a"), _psk("server", b"b")], groups=[NamedGroup.SECP384R1])
+    for dropped, code in ((b"a", "second-hello-psks"), (b"b", "psk-binder")):  # the other's binder was of both
+        with pytest.raises(HandshakeError) as refused:
+            handshake(dropping(dropped)(client, "localhost"), ServerConnection(server))
+        assert refused.value.code == code
 
 
 class Table(dict[bytes, ExternalPsk]):

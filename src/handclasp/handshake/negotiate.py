@@ -72,6 +72,12 @@ def choose_suite(config: ServerConfig, hello: ClientHello) -> Choice[Suite]:
     return Choice(SUITES[choice.value], choice.why)
 
 
+def others_than(config: ServerConfig, hello: ClientHello, suite: Suite) -> list[Suite]:
+    """The suites of another hash that both have, ours first: for a key that goes with that hash alone."""
+    ours = [SUITES[code] for code in config.cipher_suites if code in hello.cipher_suites]
+    return [other for other in ours if other.version is TLSVersion.TLS_1_3 and other.hash is not suite.hash]
+
+
 def choose_group(config: ServerConfig, hello: ClientHello) -> Choice[NamedGroup]:
     """A post-quantum group wherever both have one, even at the price of a round trip; else one with a share at hand."""
     ours = tuple(config.groups)

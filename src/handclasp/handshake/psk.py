@@ -23,6 +23,7 @@ from ..trace import Subject
 from ..wire.extensions import ClientHelloExtensions, OfferedPsks, PskIdentity
 from ..wire.messages import ClientHello
 from ..wire.names import CipherSuite, ExtensionType, PskKeyExchangeMode, TLSVersion
+from .negotiate import others_than
 from .proofs import Proofs, SharedKey
 from .questions import FindPsk
 from .resume import UNKNOWN, against_accepting, decline, recall, remembered
@@ -128,6 +129,15 @@ def _early(hash_: Hash, secret: Secret) -> Early:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A key that the client named and that we have, and the suite to use it with."""
+
+    identity: bytes
+    source: Session | ExternalPsk
+    suite: Suite
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The key that a server resumes with, or knew beforehand."""
 
@@ -163,15 +173,16 @@ def choose_mode(config: ServerConfig, hello: ClientHello) -> PskKeyExchangeMode 
     return PskKeyExchangeMode.PSK_KE if alone else None
 
 
-async def accept_psk(
-    peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None, suite: Suite, protocol: str | None
-) -> Accepted | None:
-    """The first of the client's keys that we know and that fits; its binder has to be right. Raises PeerFault."""
-    offered = hello.extensions.pre_shared_key
-    fitting = await find_psk(peer, config, hello, name, suite, protocol)
-    if offered is None or fitting is None:
-        return None
-    index, source = fitting
+def accept_psk(peer: Peer, hello: ClientHello, found: Found) -> Accepted:
+    """Go on with a key that was found, by the first hello or by the second. Its binder has to be right. Raises
+    PeerFault.
+    """
+    offered, source, suite = hello.extensions.pre_shared_key, found.source, found.suite
+    named = [] if offered is None else [psk.identity for psk in offered.identities]
+    # a client may only drop keys that are of no use with the suite we chose (RFC 8446 §4.1.2)
+    if offered is None or found.identity not in named:
+        rules.fail(rules.SECOND_HELLO_PSKS)
+    index = named.index(found.identity)
     secret, label = (
         (source.secret, RESUMPTION) if isinstance(source, Session) else (source.secret_for(suite.hash), source.label)
     )
@@ -183,39 +194,43 @@ async def accept_psk(
 
 async def find_psk(
     peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None, suite: Suite, protocol: str | None
-) -> tuple[int, Session | ExternalPsk] | None:
-    """The first of the client's keys that we know and that fits, and its place in the client's list."""
+) -> Found | None:
+    """The first of the client's keys that we know and that fits the suite we prefer. Where there is none, a key known
+    beforehand may bring a suite of its own hash along (RFC 8446 §4.2.11): it may be all that the two have in common.
+    """
     offered = hello.extensions.pre_shared_key
     if offered is None:
         return None
-    now, declined = config.clock(), UNKNOWN
-    for index, identity in enumerate(offered.identities[: config.limits.psk_identities]):
-        source = await _find(peer, config, identity.identity, suite.hash, now)
-        if source is None:
-            continue
-        if isinstance(source, Session):
-            against = against_accepting(source, config, hello, TLSVersion.TLS_1_3, name, protocol, now)
-            if not against and SUITES[source.suite].hash is not suite.hash:
-                against = f"the session's cipher suite {source.suite} has another hash than {suite.code}"
+    suites = [suite, *others_than(config, hello, suite)] if config.knows_psks else [suite]
+    now, declined, spare = config.clock(), UNKNOWN, None
+    for psk in offered.identities[: config.limits.psk_identities]:
+        found = await _known(peer, config, psk.identity, suites)
+        if found is None:
+            session = await recall(peer, config, psk.identity, now)
+            if session is None:
+                continue
+            against = against_accepting(session, config, hello, TLSVersion.TLS_1_3, name, protocol, now)
+            if not against and SUITES[session.suite].hash is not suite.hash:
+                against = f"the session's cipher suite {session.suite} has another hash than {suite.code}"
             if against:
                 declined = against
                 continue
-        return index, source
-    decline(peer, declined)
-    return None
+            found = Found(psk.identity, session, suite)
+        if found.suite is suite:
+            return found
+        spare = spare or found
+    if spare is None:
+        decline(peer, declined)
+    return spare
 
 
-async def _find(
-    peer: Peer, config: ServerConfig, identity: bytes, hash_: Hash, now: datetime
-) -> Session | ExternalPsk | None:
-    """A key known beforehand, or a session."""
-    source = config.psk_source
-    if source is None:
-        external = next((psk for psk in config.listed_psks if psk.identity_for(hash_) == identity), None)
-    else:
+async def _known(peer: Peer, config: ServerConfig, identity: bytes, suites: Sequence[Suite]) -> Found | None:
+    """A key known beforehand, with the first of the suites that it is for."""
+    source, candidates = config.psk_source, config.listed_psks
+    if source is not None:
         external = await peer.ask(FindPsk(source, lambda: source.find(identity), (ExternalPsk, NoneType)))
         if external is not None and external.role is not PskRole.SERVER:
             raise CallbackError("FindPsk gave a key of the other role: with it our own hello could be sent back to us")
-        if external is not None and external.identity_for(hash_) != identity:
-            external = None  # it is for suites of another hash
-    return external or await recall(peer, config, identity, now)
+        candidates = () if external is None else (external,)
+    fitting = ((psk, suite) for suite in suites for psk in candidates if psk.identity_for(suite.hash) == identity)
+    return next((Found(identity, psk, suite) for psk, suite in fitting), None)

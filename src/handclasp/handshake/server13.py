@@ -76,15 +76,17 @@ class Settled:
 
     hello: ClientHello
     """The first, or the second after a retry."""
+    suite: Suite
     psk: Accepted | None
     share: KeyShareEntry | None
     """Ours; None where a pre-shared key stands alone."""
     shared: Secret | None = field(repr=False)
     retried: bool
 
-    def early(self, suite: Suite) -> Early:
+    @property
+    def early(self) -> Early:
         """The first rung of the key schedule."""
-        return Early.start(suite) if self.psk is None else self.psk.early
+        return Early.start(self.suite) if self.psk is None else self.psk.early
 
 
 async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: str | None) -> Established:
@@ -93,11 +95,11 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     check_hello(hello)
     plan = decide(peer, config, hello, name)
     settled = await settle(peer, plan, hello, name)
-    hello, psk, suite, answer = settled.hello, settled.psk, plan.suite, plan.answer
+    hello, psk, suite, answer = settled.hello, settled.psk, settled.suite, plan.answer
     if psk is None and answer is None:
         answer = decide_credential(peer, config, hello, name)
     sooner = await accept_early_data(peer, config, suite, hello, psk)
-    early, covered = settled.early(suite), transcript.hash()
+    early, covered = settled.early, transcript.hash()
 
     peer.send(server_hello(plan, settled))
     if hello.legacy_session_id and not settled.retried:
@@ -197,30 +199,27 @@ def decide_credential(peer: Peer, config: ServerConfig, hello: ClientHello, name
 
 async def settle(peer: Peer, plan: Plan, hello: ClientHello, name: str | None) -> Settled:
     """The pre-shared key, if one fits, and the key agreement; a second ClientHello where it takes one."""
-    config = plan.config
+    config, found = plan.config, None
     mode = choose_mode(config, hello)
-    if mode is PskKeyExchangeMode.PSK_KE:
-        psk = await accept_psk(peer, config, hello, name, plan.suite, plan.protocol)
-        if psk is not None:
-            peer.transcript.begin(plan.suite.hash)
-            return Settled(hello, psk, None, None, retried=False)
+    if mode is not None:
+        found = await find_psk(peer, config, hello, name, plan.suite, plan.protocol)
+    if found is not None and found.suite is not plan.suite:
+        plan = replace(plan, suite=found.suite)
+        peer.note(Subject.CIPHER_SUITE, found.suite.code, "the first of ours that fits the key known beforehand")
+    if found is not None and mode is PskKeyExchangeMode.PSK_KE:
+        alone = accept_psk(peer, hello, found)
+        peer.transcript.begin(plan.suite.hash)
+        return Settled(hello, plan.suite, alone, None, None, retried=False)
     group = choose_group(config, hello)
     peer.note(Subject.GROUP, group.value, group.why)
     entry = share_for(hello, group.value)
     retried = entry is None
     peer.transcript.begin(plan.suite.hash, retry=retried)
     if entry is None:
-        first = hello
-        hello, entry = await retry(peer, plan, first, group.value)
-        if mode is not None and hello.extensions.pre_shared_key is None:
-            # a client may only drop keys that are of no use with the suite we chose
-            useful = await find_psk(peer, config, first, name, plan.suite, plan.protocol)
-            require(useful is None, rules.SECOND_HELLO_PSKS)
-    psk = None
-    if mode is PskKeyExchangeMode.PSK_DHE_KE:
-        psk = await accept_psk(peer, config, hello, name, plan.suite, plan.protocol)
+        hello, entry = await retry(peer, plan, hello, group.value)
+    psk = None if found is None else accept_psk(peer, hello, found)
     share, shared = respond(group.value, entry.key_exchange, config.entropy.key_pair)
-    return Settled(hello, psk, KeyShareEntry(group.value, share), Secret(shared), retried=retried)
+    return Settled(hello, plan.suite, psk, KeyShareEntry(group.value, share), Secret(shared), retried=retried)
 
 
 def share_for(hello: ClientHello, group: NamedGroup) -> KeyShareEntry | None:
@@ -295,7 +294,7 @@ def server_hello(plan: Plan, settled: Settled) -> ServerHello:
         legacy_version=TLSVersion.TLS_1_2,
         random=plan.config.entropy.random(32),
         legacy_session_id_echo=settled.hello.legacy_session_id,
-        cipher_suite=plan.suite.code,
+        cipher_suite=settled.suite.code,
         legacy_compression_method=0,
         extensions=ServerHelloExtensions(
             key_share=settled.share,
