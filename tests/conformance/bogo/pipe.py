@@ -46,6 +46,7 @@ class Pipe:
         self._bytewise = bytewise
         self._data: deque[bytes] = deque()
         self._unread = self._held = b""
+        self._begun = False
         self._complete = False
         self._ended = False
         self.closed_cleanly = False
@@ -81,6 +82,7 @@ class Pipe:
 
     def flush(self, *, unfinished: bool = False) -> None:
         """What the connection has to say goes out; `unfinished`: of the last record one byte, the rest next time."""
+        self._begun = True
         data, self._held = self._held + self.conn.data_to_send(), b""
         if unfinished:
             cut = _last_record(data) + 1
@@ -123,8 +125,8 @@ class Pipe:
                 self._data.append(event.data)
             elif isinstance(event, HandshakeComplete):
                 self._complete = True
-            elif isinstance(event, EarlyDataRejected):
-                self.early_data_rejected = True
+            elif isinstance(event, EarlyDataRejected) and self._begun:
+                self.early_data_rejected = True  # by the server; before, it was us who did not send any
                 self._declined()
             elif isinstance(event, Asked):
                 self._answer(event)
