@@ -29,6 +29,7 @@ from .limits import (
     MAX_EARLY_DATA,
     MAX_LIFETIME,
     MAX_PLAINTEXT,
+    MAX_PROTOCOLS,
     MAX_PSKS_OFFERED,
     MAX_TICKETS_AT_ONCE,
     Limits,
@@ -478,6 +479,8 @@ def _check_protocols(protocols: Sequence[str]) -> None:
             raise ConfigError(f"alpn takes protocol names such as 'h2', not {protocol!r}") from None
         if not 1 <= size <= 255:
             raise ConfigError("a protocol in alpn is 1 to 255 bytes long")
+    if sum(1 + len(protocol) for protocol in protocols) > MAX_PROTOCOLS:
+        raise ConfigError(f"the protocols in alpn take {MAX_PROTOCOLS} bytes at most, all together")
 
 
 def _check_codes(name: str, values: Sequence[Code], supported: Collection[Code]) -> None:

@@ -78,6 +78,10 @@ MAX_PSKS_OFFERED: Final = 1 << 15
 """All such keys of a client as a ClientHello names them, in bytes: half of what there is room for. The other is for
 a ticket and the rest of the hello."""
 
+MAX_PROTOCOLS: Final = 4096
+"""Application protocols of one configuration as a ClientHello names them, in bytes: those that are registered take a few
+hundred."""
+
 MAX_END_NAME: Final = 255
 """Name of an end of such a key, in bytes: what its length's one byte can say."""
 

@@ -158,6 +158,15 @@ def test_keys_known_beforehand_are_keys_and_for_tls_1_3(credential: Credential) 
     ServerConfig(credentials=[credential], **older)
 
 
+@pytest.mark.limit("MAX_PROTOCOLS")
+def test_protocols_fit_into_one_hello(trust: TrustStore) -> None:
+    names = [f"{number:03}" + 252 * "x" for number in range(16)]
+    config = ClientConfig(trust=trust, alpn=names, groups=list(GROUPS), key_shares=list(GROUPS))
+    assert len(ClientConnection(config, "localhost").data_to_send()) > 4096
+    with pytest.raises(ConfigError, match="all together"):
+        config.replace(alpn=[*names, "h"])
+
+
 @pytest.mark.limit("MAX_PSKS_OFFERED")
 def test_keys_fit_into_one_hello(trust: TrustStore, credential: Credential) -> None:
     """Beside the largest ticket there is, and a key share of every group."""
