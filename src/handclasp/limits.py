@@ -79,7 +79,7 @@ MAX_PSKS_OFFERED: Final = 1 << 15
 a ticket and the rest of the hello."""
 
 MAX_PROTOCOLS: Final = 4096
-"""Application protocols of one configuration as a ClientHello names them, in bytes: those that are registered take a few
+"""Application protocols of one configuration as a ClientHello names them, in bytes: all that are registered take a few
 hundred."""
 
 MAX_END_NAME: Final = 255
