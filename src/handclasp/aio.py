@@ -174,6 +174,10 @@ class Reader(asyncio.StreamReader):
         self._failure = exc
         self.feed_eof()
 
+    def at_eof(self) -> bool:
+        """Whether the peer has finished, and all it sent was read. Never where the connection failed, as in asyncio."""
+        return self._failure is None and super().at_eof()
+
     async def read(self, n: int = -1) -> bytes:
         if n < 0:
             return await self._read_all()

@@ -119,18 +119,25 @@ def test_unix_sockets(run: Run, client_config: ClientConfig, server_config: Serv
     run(story)
 
 
-def test_an_error_comes_behind_the_data(run: Run, client_config: ClientConfig, server_config: ServerConfig) -> None:
-    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"whole\nha")
-        await writer.drain()
-        assert isinstance(writer.transport, TLSTransport)
-        raw = writer.get_extra_info("socket")
-        with socket.socket(fileno=socket.dup(raw.fileno())) as below:
-            below.shutdown(socket.SHUT_WR)
-        with pytest.raises(TLSError):
-            await reader.read(1)
-        writer.close()
+async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"whole\nha")
+    await writer.drain()
+    assert isinstance(writer.transport, TLSTransport)
+    raw = writer.get_extra_info("socket")
+    with socket.socket(fileno=socket.dup(raw.fileno())) as below:
+        below.shutdown(socket.SHUT_WR)
+    with pytest.raises(TLSError):
+        await reader.read(1)
+    writer.close()
 
+
+async def failure_of(reader: asyncio.StreamReader) -> None:
+    async with asyncio.timeout(10):
+        while not reader.exception():  # noqa: ASYNC110  nothing tells of it that does not take the data
+            await asyncio.sleep(0.01)
+
+
+def test_an_error_comes_behind_the_data(run: Run, client_config: ClientConfig, server_config: ServerConfig) -> None:
     async def story() -> None:
         async with await aio.start_server(cut, "127.0.0.1", 0, server_config) as server:
             reader, writer = await aio.open_connection(*where(server), client_config)
@@ -142,9 +149,7 @@ def test_an_error_comes_behind_the_data(run: Run, client_config: ClientConfig, s
         for method, whole in (("readline", b"whole\n"), ("readexactly", b"whole\n"), ("read", b"whole\nha")):
             async with await aio.start_server(cut, "127.0.0.1", 0, server_config) as server:
                 reader, writer = await aio.open_connection(*where(server), client_config)
-                async with asyncio.timeout(10):
-                    while not reader.exception():  # noqa: ASYNC110  nothing tells of it that does not take the data
-                        await asyncio.sleep(0.01)
+                await failure_of(reader)
                 read = getattr(reader, method)
                 arguments = {"readline": (), "readexactly": (6,), "read": (100,)}[method]
                 assert await read(*arguments) == whole
@@ -155,6 +160,25 @@ def test_an_error_comes_behind_the_data(run: Run, client_config: ClientConfig, s
                     await writer.drain()
                 with pytest.raises(TruncatedError):
                     await close(writer)
+
+    run(story)
+
+
+def test_a_connection_that_failed_is_not_at_its_end(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    """Who reads until `at_eof` meets the error, though there is no data before it."""
+
+    async def story() -> None:
+        async with await aio.start_server(cut, "127.0.0.1", 0, server_config) as server:
+            reader, writer = await aio.open_connection(*where(server), client_config)
+            await failure_of(reader)
+            lines = []
+            with pytest.raises(TruncatedError):
+                while not reader.at_eof():
+                    lines.append(await (reader.readline() if not lines else reader.readexactly(2)))
+            assert lines == [b"whole\n", b"ha"]
+            writer.close()
 
     run(story)
 
