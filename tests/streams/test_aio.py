@@ -29,6 +29,7 @@ from handclasp import (
 )
 from handclasp.io import aio_pipe
 from handclasp.io.aio_transport import TLSTransport
+from handclasp.lab.ca import CertificateAuthority
 
 from .peers import Outcome, Wire, client_context, converse
 from .runtimes import Asyncio, Uvloop
@@ -131,9 +132,10 @@ async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
     writer.close()
 
 
-async def failure_of(reader: asyncio.StreamReader) -> None:
+async def until(come: Callable[[], object]) -> None:
+    """For what nothing else tells of."""
     async with asyncio.timeout(10):
-        while not reader.exception():  # noqa: ASYNC110  nothing tells of it that does not take the data
+        while not come():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -149,7 +151,7 @@ def test_an_error_comes_behind_the_data(run: Run, client_config: ClientConfig, s
         for method, whole in (("readline", b"whole\n"), ("readexactly", b"whole\n"), ("read", b"whole\nha")):
             async with await aio.start_server(cut, "127.0.0.1", 0, server_config) as server:
                 reader, writer = await aio.open_connection(*where(server), client_config)
-                await failure_of(reader)
+                await until(reader.exception)
                 read = getattr(reader, method)
                 arguments = {"readline": (), "readexactly": (6,), "read": (100,)}[method]
                 assert await read(*arguments) == whole
@@ -169,16 +171,21 @@ def test_a_connection_that_failed_is_not_at_its_end(
 ) -> None:
     """Who reads until `at_eof` meets the error, though there is no data before it."""
 
+    async def read_all(reader: asyncio.StreamReader) -> None:
+        while not reader.at_eof():
+            blocks.append(await reader.read(100))
+
     async def story() -> None:
         async with await aio.start_server(cut, "127.0.0.1", 0, server_config) as server:
             reader, writer = await aio.open_connection(*where(server), client_config)
-            await failure_of(reader)
-            lines = []
+            await until(reader.exception)
             with pytest.raises(TruncatedError):
-                while not reader.at_eof():
-                    lines.append(await (reader.readline() if not lines else reader.readexactly(2)))
-            assert lines == [b"whole\n", b"ha"]
+                await read_all(reader)
+            assert b"".join(blocks) == b"whole\nha"
+            blocks.clear()
             writer.close()
+
+    blocks: list[bytes] = []
 
     run(story)
 
@@ -225,6 +232,38 @@ def test_a_paused_reader_makes_its_peer_wait(
             await close(writer)
 
     sizes: list[int] = []
+    run(story)
+
+
+def test_an_answer_that_had_to_wait_for_room_is_sent(
+    run: Run, trust: TrustStore, server_config: ServerConfig, authority: CertificateAuthority
+) -> None:
+    """Of TLS, not of the application, while the peer takes nothing."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert isinstance(writer.transport, TLSTransport)
+        writer.transport.request_certificate(ClientAuth(verify=trust))
+        await answered.wait()
+        await reader.readexactly(size)
+        transport = writer.transport
+        await until(lambda: transport.info.verified_chain)
+        await close(writer)
+
+    async def story() -> None:
+        config = ClientConfig(
+            trust=trust, credentials=[authority.issue("me", usage="client")], post_handshake_auth=True
+        )
+        async with await aio.start_server(handle, "127.0.0.1", 0, server_config) as server, asyncio.timeout(10):
+            reader, writer = await aio.open_connection(*where(server), config)
+            assert isinstance(writer.transport, TLSTransport)
+            connection = writer.transport._stream.connection
+            writer.write(bytes(size))
+            await until(lambda: connection.has_data_to_send)
+            answered.set()
+            assert await reader.read() == b""
+            await close(writer)
+
+    size, answered = 16 * 2**20, asyncio.Event()
     run(story)
 
 

@@ -219,6 +219,8 @@ class TLSTransport(asyncio.Transport):
     def resume_writing(self) -> None:
         if self._protocol is not None:
             self._protocol.resume_writing()
+        if not self._closing and not self._pipe.full:  # what TLS had to say by itself meanwhile
+            self._flush()
 
     # --- in between ---
 
