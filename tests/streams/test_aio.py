@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -264,6 +265,39 @@ def test_an_answer_that_had_to_wait_for_room_is_sent(
             await close(writer)
 
     size, answered = 16 * 2**20, asyncio.Event()
+    run(story)
+
+
+def test_a_connection_that_is_lost_takes_nothing_more(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    """Who waits for room hears so, as does a close behind data that nobody took."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await full.wait()
+        writer.transport.abort()
+
+    async def story() -> None:
+        for closes in (False, True):
+            full.clear()
+            async with await aio.start_server(reset, "127.0.0.1", 0, server_config) as server:
+                _, writer = await aio.open_connection(*where(server), client_config)
+                transport: Any = writer.transport
+                writer.write(bytes(64 * 2**20))
+                if closes:
+                    writer.close()
+                    await asyncio.sleep(0)
+                full.set()
+                for _ in range(2):
+                    with pytest.raises(ConnectionError):
+                        await (writer.wait_closed() if closes else writer.drain())
+                if closes:
+                    await transport._task
+                writer.close()
+
+    full = asyncio.Event()
     run(story)
 
 
@@ -700,6 +734,33 @@ def test_a_protocol_that_fails(run: Run, client_config: ClientConfig, server_con
             loop.set_exception_handler(handler)
             assert [type(context["exception"]) for context in told] == [ZeroDivisionError]
 
+    run(story)
+
+
+def test_a_protocol_that_fails_at_the_end(run: Run, client_config: ClientConfig, server_config: ServerConfig) -> None:
+    """Whoever had the transport before an upgrade hears of it all the same."""
+
+    class Failing(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            raise ZeroDivisionError
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await echo(*await aio.start_tls(reader, writer, server_config))
+
+    async def story() -> None:
+        async with plain(handle) as port, asyncio.timeout(10):
+            reader, before = await asyncio.open_connection("127.0.0.1", port)
+            _, writer = await aio.start_tls(reader, before, client_config, server_name="localhost")
+            writer.transport.set_protocol(Failing())
+            loop = asyncio.get_running_loop()
+            handler = loop.get_exception_handler()
+            loop.set_exception_handler(lambda _, context: told.append(context))
+            writer.transport.close()
+            await before.wait_closed()
+            loop.set_exception_handler(handler)
+            assert [type(context["exception"]) for context in told] == [ZeroDivisionError]
+
+    told: list[dict[str, Any]] = []
     run(story)
 
 
