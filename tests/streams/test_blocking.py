@@ -438,6 +438,27 @@ def test_a_listener_outlives_a_lack_of_descriptors(client_config: ClientConfig, 
         assert sock.failures == 0
 
 
+def test_a_listener_outlives_a_lack_of_threads(
+    client_config: ClientConfig, server_config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    failed: list[str] = []
+
+    def none_left(thread: threading.Thread) -> None:
+        if thread.name.startswith("handclasp-handshake") and len(failed) < 3:
+            failed.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    with serving(server_config, echo) as listener:
+        for _ in range(4):
+            with dial(listener, client_config) as tls:
+                tls.sendall(b"x")
+                assert tls.recv(1) == b"x"
+    assert len(failed) == 3
+
+
 def test_unix_sockets(client_config: ClientConfig, server_config: ServerConfig, tmp_path: Path) -> None:
     with handclasp.listen(tmp_path / "socket", server_config) as listener:
         assert listener.address == str(tmp_path / "socket")

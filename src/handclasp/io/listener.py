@@ -74,6 +74,8 @@ class Listener:
         self._timeout = timeout
         self._ready: queue.SimpleQueue[TLSSocket | None] = queue.SimpleQueue()
         self._crowd = _Crowd(sock)
+        self._due: queue.SimpleQueue[tuple[_Guest, TLSSocket]] = queue.SimpleQueue()
+        """Steps that can be taken."""
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="handclasp-handshake")
         self._closed = False
         self._watcher = threading.Thread(target=self._watch, name="handclasp-accept", daemon=True)
@@ -128,7 +130,14 @@ class Listener:
                 if guest is None:
                     self._accept()
                 elif guest.tls is not None:
-                    self._pool.submit(self._step, guest, guest.tls)
+                    self._hand_out(guest, guest.tls)
+
+    def _hand_out(self, guest: _Guest, tls: TLSSocket) -> None:
+        self._due.put((guest, tls))
+        try:
+            self._pool.submit(self._step)
+        except RuntimeError:  # there is no thread to be had: then this one takes it
+            self._step()
 
     def _accept(self) -> None:
         try:
@@ -145,8 +154,12 @@ class Listener:
 
     # --- in a worker ---
 
-    def _step(self, guest: _Guest, tls: TLSSocket) -> None:
-        """As much of a handshake as there are bytes for."""
+    def _step(self) -> None:
+        """As much of one handshake as there are bytes for."""
+        try:
+            guest, tls = self._due.get_nowait()
+        except queue.Empty:  # the pool keeps what it was given when it had no thread for it, and that was done
+            return
         try:
             tls.do_handshake()
         except BlockingIOError:
