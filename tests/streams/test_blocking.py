@@ -482,6 +482,19 @@ def test_connections_nobody_took_are_closed(client_config: ClientConfig, server_
         closer.join(10)
 
 
+def test_closing_waits_for_all_of_them_at_one_time(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    """Those who do not answer take a second in all, and have been told as well as the others."""
+    listener = handclasp.listen(("127.0.0.1", 0), server_config)
+    clients = [dial(listener, client_config) for _ in range(6)]
+    while listener._ready.qsize() < len(clients):
+        time.sleep(0.01)
+    with waits_less_than(3):
+        listener.close()
+    for tls in clients:
+        assert tls.recv(1) == b""
+        tls.close()
+
+
 # --- answers that take their time ------------------------------------------------------------------------------------
 
 

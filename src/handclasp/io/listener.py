@@ -20,9 +20,10 @@ from typing import Any, Self
 
 from ..config import ServerConfig
 from ..connection import ServerConnection
+from ..errors import TLSError
 from ..limits import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_RECEIVED
 from .blocking import TLSSocket
-from .sockets import SocketTransport
+from .sockets import Deadline, SocketTransport
 from .stream import Stream, log_failure
 
 READY = 128
@@ -103,11 +104,22 @@ class Listener:
         self._watcher.join()
         self._pool.shutdown()
         self._crowd.close()
-        while not self._ready.empty():
-            waiting = self._ready.get()
-            if waiting is not None:
-                waiting.close()
+        self._turn_away()
         self._ready.put(None)
+
+    def _turn_away(self) -> None:
+        """All who wait to be taken, together: their answers are waited for at one time."""
+        waiting = []
+        while not self._ready.empty():
+            tls = self._ready.get()
+            if tls is not None:
+                waiting.append(tls)
+        with Deadline(CLOSE_TIMEOUT):
+            for tls in waiting:
+                with suppress(TLSError, OSError):
+                    tls.shutdown_write()
+            for tls in waiting:
+                tls.close()
 
     def __iter__(self) -> Iterator[TLSSocket]:
         while True:
