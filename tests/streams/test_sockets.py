@@ -22,6 +22,7 @@ from handclasp import (
     TLSSocket,
     TruncatedError,
 )
+from handclasp.io.blocking import PIECE
 
 from .patience import waits_less_than
 from .peers import in_thread
@@ -200,6 +201,50 @@ def test_selectors(client_config: ClientConfig, server_config: ServerConfig) -> 
                 back += near.recv(10_000)
         assert back == DATA
         near.close()
+
+
+def test_who_only_reads_sends_what_had_no_room(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    """An answer of TLS above all: the socket gets writable, and no writer comes again."""
+    with pair(client_config, server_config) as (near, far), selectors.DefaultSelector() as selector:
+        near.setblocking(False)
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        rest = memoryview(DATA)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                rest = rest[near.send(rest) :]
+        far.update_keys(request_peer=True)
+        far.sendall(b"x")
+        assert near.recv(1) == b"x"
+        selector.register(near.fileno(), selectors.EVENT_READ)
+        with in_thread(lambda: read_exactly(far, len(DATA) - len(rest) + PIECE)):
+            turns = 0
+            while near.wants_write:
+                ready(selector, near)
+                with pytest.raises(BlockingIOError):
+                    near.recv(1)
+                turns += 1
+                assert turns < 10_000
+        assert near.send(rest) == PIECE
+        near.sendall(b"y")
+        assert far.recv(1) == b"y"
+
+
+def test_what_the_peer_said_is_read_though_it_listens_no_more(
+    client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    ours, theirs = socket.socketpair()
+    made: list[TLSSocket] = []
+    with in_thread(lambda: made.append(handclasp.wrap(theirs, server_config))):
+        near = handclasp.wrap(ours, client_config, server_name="localhost")
+    near.settimeout(0)
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            near.send(DATA)
+    made[0].sendall(b"farewell")
+    theirs.close()
+    assert near.recv(100) == b"farewell"
+    near.close()
 
 
 def test_files_of_sockets_that_do_not_block(client_config: ClientConfig, server_config: ServerConfig) -> None:

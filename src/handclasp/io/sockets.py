@@ -161,6 +161,8 @@ class SocketTransport(BlockingTransport):
         if self._received:
             data, self._received = self._received[:most], self._received[most:]
             return data
+        if self._unsent:
+            await self.if_free(self.writing, self._send_rest)
         while True:
             left = _left()
             if left is None or not self.blocking:
@@ -185,6 +187,11 @@ class SocketTransport(BlockingTransport):
                     view = view[self._sock.send(view, DO_NOT_WAIT) :]
         finally:
             self._unsent = bytes(view)
+
+    async def _send_rest(self) -> None:
+        """Who only reads sends what had no room: an answer of TLS has no writer that comes again."""
+        with suppress(OSError):  # what the peer has sent can be read all the same, and tells why
+            await self.send_some(b"")
 
     def _send(self, view: memoryview) -> int:
         left = _left()
