@@ -6,6 +6,7 @@ import errno
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -13,17 +14,18 @@ from typing import Any
 
 import anyio
 import pytest
-from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup
+from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, UNIXSocketStream
 from anyio.streams.tls import TLSListener
 from anyio.streams.tls import TLSStream as AnyioTLSStream
 
+import handclasp
 from handclasp import CertificateError, ClientConfig, ServerConfig, TLSError, TruncatedError
 from handclasp import anyio as over_anyio
 from handclasp.anyio import StreamTruncated, TLSStream
 from handclasp.lab.ca import CertificateAuthority
 
 from .patience import waits_less_than
-from .peers import Fault, client_context, serving
+from .peers import Fault, client_context, farewell, in_thread, serving
 
 Handler = Callable[[TLSStream], Coroutine[Any, Any, None]]
 
@@ -174,6 +176,32 @@ def test_a_cut_is_what_code_for_any_stream_expects(
         anyio.run(_read_all, port, client_config, backend=backend)
     with serving(server_config, b"x" * 3000, fault=Fault.EOF, at=whole.sent - 3000) as (port, _):
         anyio.run(story, port, backend=backend)
+
+
+def test_what_came_is_read_though_our_answer_cannot_be_sent(
+    backend: str, client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    """The peer asks for new keys, says its last words, and is gone."""
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        with theirs:
+            farewell(handclasp.wrap(theirs, server_config))
+        gone.set()
+
+    async def main() -> None:
+        below = await UNIXSocketStream.from_socket(ours)
+        async with await over_anyio.wrap(below, client_config, server_name="localhost") as stream:
+            assert gone.wait(10)  # in the way of the event loop, which is to see nothing of it
+            received = b""
+            with suppress(anyio.EndOfStream):
+                while True:
+                    received += await stream.receive()
+            assert received == b"first, last"
+
+    gone = threading.Event()
+    with in_thread(serve):
+        anyio.run(main, backend=backend)
 
 
 async def _read_all(port: int, config: ClientConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import select
 import socket
@@ -86,6 +87,10 @@ class BlockingTransport:
         """Whether there are bytes that an interruption has left."""
         raise NotImplementedError
 
+    def held(self) -> int:
+        """How many bytes `receive` gives without asking the socket."""
+        raise NotImplementedError
+
     async def receive(self, most: int) -> bytes:
         raise NotImplementedError
 
@@ -156,6 +161,9 @@ class SocketTransport(BlockingTransport):
     @property
     def unsent(self) -> bool:
         return bool(self._unsent)
+
+    def held(self) -> int:
+        return len(self._received)
 
     async def receive(self, most: int) -> bytes:
         if self._received:
@@ -241,6 +249,9 @@ class TunnelTransport(BlockingTransport):
     def unsent(self) -> bool:
         return self._below.unsent
 
+    def held(self) -> int:
+        return len(self._received) + sum(map(len, self._outer.received)) + self._below.held()
+
     async def receive(self, most: int) -> bytes:
         if self._received:
             data, self._received = self._received[:most], self._received[most:]
@@ -297,12 +308,15 @@ DO_NOT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 def _wait(sock: socket.socket, seconds: float, *, to_write: bool) -> None:
-    """Until the socket is ready. Raises TimeoutError."""
+    """Until the socket is ready. Raises TimeoutError, and OSError for one that is closed."""
+    descriptor = sock.fileno()
+    if descriptor < 0:
+        raise OSError(errno.EBADF, "the socket is closed")
     if hasattr(select, "poll"):
         poll = select.poll()
-        poll.register(sock, select.POLLOUT if to_write else select.POLLIN)
+        poll.register(descriptor, select.POLLOUT if to_write else select.POLLIN)
         ready = bool(poll.poll(math.ceil(seconds * 1000)))
     else:
-        ready = any(select.select([] if to_write else [sock], [sock] if to_write else [], [], seconds))
+        ready = any(select.select([] if to_write else [descriptor], [descriptor] if to_write else [], [], seconds))
     if not ready:
         raise TimeoutError("the deadline has passed")
