@@ -139,16 +139,38 @@ async def start_tls(
     plain = writer.transport
     pipe = Pipe(loop)
     pipe.take_over(plain, _Replaced(plain.get_protocol(), writer))
-    if reader.at_eof():
-        pipe.eof_received()
-    reader.feed_eof()  # it gets no more, and gives out what it has without waiting
+    try:
+        came, ended = _at_hand(reader)
+    except BaseException:
+        plain.abort()
+        raise
     pipe.keep(received)
-    pipe.keep(await reader.read())
+    pipe.keep(came)
+    if ended:
+        pipe.eof_received()
+    else:
+        reader.feed_eof()  # it gets no more
     above = Reader(limit=limit, loop=loop)
     transport, protocol = await _shaken(
         pipe, connection, lambda: asyncio.StreamReaderProtocol(above, loop=loop), timeout
     )
     return above, asyncio.StreamWriter(transport, protocol, above, loop)
+
+
+def _at_hand(reader: asyncio.StreamReader) -> tuple[bytes, bool]:
+    """What a reader gives out without waiting, and whether that is all there will be. Raises what it raises."""
+    blocks: list[bytes] = []
+    while True:
+        reading = reader.read(LIMIT)
+        try:
+            reading.send(None)
+        except StopIteration as finished:
+            if not finished.value:
+                return b"".join(blocks), True
+            blocks.append(finished.value)
+        else:  # it would wait
+            reading.close()
+            return b"".join(blocks), False
 
 
 class _Replaced(asyncio.BaseProtocol):
@@ -265,7 +287,8 @@ async def upgrade(
 ) -> TLSTransport:
     """`loop.start_tls`: TLS on a live transport. The protocol has to use the new one; it is not connected again.
 
-    `received` is what the protocol has got of the peer's TLS already.
+    `received` is what the protocol has got of the peer's TLS already. If it has been told of the peer's end, do not
+    upgrade: nobody is told of that twice, and the handshake would wait for its deadline.
     """
     connection = connection_for(config, server_name)
     pipe = Pipe(asyncio.get_running_loop())

@@ -381,6 +381,71 @@ def test_plain_words_behind_starttls_are_never_read_as_protected(
     run(story)
 
 
+@pytest.mark.parametrize("limit", [1, 2**16])
+def test_an_end_behind_bytes_that_wait(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig, limit: int
+) -> None:
+    """A ClientHello, and no more to come: there is nothing to wait for, in or outside of another connection."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        plain_reader: Any = reader
+        if limit > 1:  # or the reader has stopped reading before it
+            await until(lambda: plain_reader._eof)
+        with pytest.raises(TruncatedError):
+            await aio.start_tls(reader, writer, server_config, timeout=5)
+
+    async def story() -> None:
+        hello = ClientConnection(client_config, "localhost").data_to_send()
+        for outer in (False, True):
+            async with asyncio.timeout(10), plain(handle, limit) if not outer else private(handle, limit) as port:
+                reader, writer = await (
+                    aio.open_connection("127.0.0.1", port, client_config)
+                    if outer
+                    else asyncio.open_connection("127.0.0.1", port)
+                )
+                writer.write(hello)
+                writer.write_eof()
+                await reader.read()
+                await close(writer)
+
+    @asynccontextmanager
+    async def private(handle: Callable[..., Coroutine[Any, Any, None]], limit: int) -> AsyncIterator[int]:
+        done: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
+
+        def connected(*streams: Any) -> None:
+            done.put_nowait(asyncio.create_task(handle(*streams)))
+
+        async with await aio.start_server(connected, "127.0.0.1", 0, server_config, limit=limit) as server:
+            yield where(server)[1]
+            await (await done.get())
+
+    run(story)
+
+
+def test_what_is_lost_is_not_upgraded(run: Run, client_config: ClientConfig) -> None:
+    """It fails at once, without a wait for the deadline."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        for how in ("reset", "aborted"):
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                reader, writer = await asyncio.open_connection(*listener.getsockname())
+                raw, protocol = await loop.create_connection(asyncio.Protocol, *listener.getsockname())
+                for transport in (writer.transport, raw):
+                    sock, _ = listener.accept()
+                    with sock:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        if how == "aborted":
+                            transport.abort()
+                await until(lambda: writer.transport.is_closing() and raw.is_closing())  # noqa: B023
+                with pytest.raises(ConnectionResetError):
+                    await aio.start_tls(reader, writer, client_config, server_name="localhost", timeout=5)
+                with pytest.raises(ConnectionResetError):
+                    await aio.upgrade(raw, protocol, client_config, server_name="localhost", timeout=5)
+
+    run(story)
+
+
 def test_bytes_that_were_read_are_given_back(
     run: Run, client_config: ClientConfig, server_config: ServerConfig
 ) -> None:

@@ -119,7 +119,9 @@ class Pipe(asyncio.Protocol):
             self.taker.resume_writing()
 
     def take_over(self, transport: asyncio.BaseTransport, before: asyncio.BaseProtocol) -> None:
-        """A live transport. Bytes come, whether or not its protocol of `before` wanted any."""
+        """A live transport. Bytes come, whether or not its protocol of `before` wanted any. Raises OSError."""
+        if transport.is_closing():
+            raise ConnectionResetError("the connection is closed or lost")
         self.before = before
         self.connection_made(transport)
         self.raw.set_protocol(self)
