@@ -15,10 +15,12 @@ import pytest
 
 from handclasp import (
     AlertReceived,
+    CallbackError,
     ClientAuth,
     ClientConfig,
     ClientConnection,
     ConfigError,
+    CredentialRequest,
     HandshakeTimeout,
     PeerNotTLS,
     ServerConfig,
@@ -871,6 +873,70 @@ def test_a_factory_that_fails(run: Run, client_config: ClientConfig, server_conf
             with pytest.raises(ZeroDivisionError):
                 await aio.create_connection(fail, *where(server), client_config)
 
+    run(story)
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def asking(config: ServerConfig, trust: TrustStore) -> AsyncIterator[tuple[str, int]]:
+    """A server that wants to know who its clients are."""
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert isinstance(writer.transport, TLSTransport)
+        writer.transport.request_certificate(ClientAuth(verify=trust))
+        with suppress(TLSError, OSError):
+            await reader.read()
+        writer.close()
+
+    async with await aio.start_server(ask, "127.0.0.1", 0, config) as server:
+        yield where(server)
+
+
+def test_an_answer_that_is_cancelled(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig, trust: TrustStore
+) -> None:
+    """By whoever it waited for: it is one that failed, and the connection is not left waiting for it."""
+
+    async def cancelled(request: CredentialRequest) -> None:
+        waiting = asyncio.ensure_future(asyncio.sleep(10))
+        waiting.cancel()
+        await waiting
+
+    async def story() -> None:
+        config = client_config.replace(credentials=cancelled, post_handshake_auth=True)
+        async with asking(server_config, trust) as address:
+            reader, writer = await aio.open_connection(*address, config)
+            async with asyncio.timeout(10):
+                with pytest.raises(CallbackError):
+                    await reader.read()
+            writer.close()
+
+    run(story)
+
+
+def test_an_answer_that_nobody_waits_for_any_more(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig, trust: TrustStore
+) -> None:
+    """The connection is lost, and with it the task that looked for one."""
+
+    async def never(request: CredentialRequest) -> None:
+        try:
+            asked.set()
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
+
+    async def story() -> None:
+        config = client_config.replace(credentials=never, post_handshake_auth=True)
+        async with asking(server_config, trust) as address, asyncio.timeout(10):
+            _, writer = await aio.open_connection(*address, config)
+            await asked.wait()
+            writer.transport.abort()
+            await gone.wait()
+
+    asked, gone = asyncio.Event(), asyncio.Event()
     run(story)
 
 

@@ -528,3 +528,23 @@ def test_async_answers_work_over_blocking_sockets(trust: TrustStore, credential:
             assert tls.recv(1) == b"x"
         with pytest.raises(CertificateError):
             dial(listener, client, "wrong.test")
+
+
+def test_an_answer_that_is_cancelled(
+    trust: TrustStore, credential: Credential, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By whoever it waited for: it is one that failed, and costs a server no more than a line."""
+
+    @dataclass(frozen=True)
+    class Cancelled(SlowSigner):
+        async def sign(self, scheme: SignatureScheme, data: bytes) -> bytes:
+            raise asyncio.CancelledError
+
+    remote = Credential.from_signer(credential.chain, Cancelled(credential.signer.public_key, credential))
+    with (
+        caplog.at_level(logging.INFO, logger="handclasp"),
+        serving(ServerConfig(credentials=[remote]), echo) as listener,
+        pytest.raises(AlertReceived),
+    ):
+        dial(listener, ClientConfig(trust=trust))
+    assert len(caplog.records) == 1

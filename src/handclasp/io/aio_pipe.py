@@ -220,7 +220,14 @@ class Pipe(asyncio.Protocol):
         return asyncio.timeout(seconds)
 
     async def resolve(self, pending: Awaitable[Any]) -> Any:
-        return await pending
+        try:
+            return await pending
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # what it waited for was cancelled, and not we
+            raise RuntimeError("the answer was cancelled") from error
 
     async def wait_for(self, answer: Callable[[], Any]) -> Any:
         """In a thread of its own: the loop's few look up names and do the application's work, and a loop that ends

@@ -132,7 +132,10 @@ class BlockingTransport:
         async def value() -> Any:
             return await asyncio.wait_for(pending, _left())
 
-        return asyncio.run(value())
+        try:
+            return asyncio.run(value())
+        except asyncio.CancelledError as error:  # what it waited for was: here nobody else can be
+            raise RuntimeError("the answer was cancelled") from error
 
     async def wait_for(self, answer: Callable[[], Any]) -> Any:
         return answer()
