@@ -4,7 +4,8 @@
     server = await handclasp.aio.start_server(handle, "127.0.0.1", 8443, config)
 
 The readers and writers are asyncio's. `writer.get_extra_info("tls_info")` says what was settled; `writer.write_eof()`
-is a half-close; a connection that is cut raises `TruncatedError` behind the data that came before.
+is a half-close; a connection that is cut raises `TruncatedError` behind the data that came before. `loop.sendfile`
+knows only the loop's own transports: read the file, `write`, and `drain`.
 """
 
 from __future__ import annotations
@@ -77,10 +78,15 @@ async def open_unix_connection(
     limit: int = LIMIT,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """The same over a UNIX socket."""
-    reader, writer = await asyncio.open_unix_connection(path, limit=limit)
-    return await start_tls(
-        reader, writer, config or ClientConfig(), server_name=server_name, timeout=timeout, limit=limit
+    connection = connection_for(config or ClientConfig(), server_name)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(timeout):
+        _, pipe = await loop.create_unix_connection(lambda: Pipe(loop), path)  # type: ignore[arg-type]  # any path
+    reader = Reader(limit=limit, loop=loop)
+    transport, protocol = await _shaken(
+        pipe, connection, lambda: asyncio.StreamReaderProtocol(reader, loop=loop), timeout
     )
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def start_server(

@@ -1033,8 +1033,12 @@ def test_a_slow_peer_of_an_upgrade(run: Run, client_config: ClientConfig) -> Non
     run(story)
 
 
-def test_what_cannot_work_is_refused_before_anything_is_sent(run: Run, server_config: ServerConfig) -> None:
+def test_what_cannot_work_is_refused_before_anything_is_sent(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig, tmp_path: Path
+) -> None:
     async def story() -> None:
+        with pytest.raises(ConfigError):
+            await aio.open_unix_connection(tmp_path / "nowhere", client_config, server_name="no name!")
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours)
