@@ -13,13 +13,15 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from .limits import MAX_HEAD, MAX_URL, MOST_REDIRECTS
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
+
+S = TypeVar("S", bound=socket.socket)
 
 
 class Fetch(Protocol):
@@ -64,6 +66,25 @@ def countdown(seconds: float) -> Callable[[], float]:
     return left
 
 
+def dial(address: tuple[str, int], left: Callable[[], float | None], kind: type[S]) -> S:
+    """A connected socket of that kind, in the time that is left; None: as long as it takes.
+
+    All addresses of a name share that time, but for the system's own name resolution. Raises OSError.
+    """
+    failure = OSError("this name has no address")
+    for family, type_, protocol, _, place in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        sock = kind(family, type_, protocol)
+        try:
+            sock.settimeout(left())
+            sock.connect(place)
+        except OSError as error:
+            failure = error
+            sock.close()
+            continue
+        return sock
+    raise failure
+
+
 class _Elsewhere:
     """A redirect."""
 
@@ -94,8 +115,8 @@ def _ask(
         """Over a socket that keeps the deadline."""
 
         def connect(self) -> None:
-            sock = _dial((self.host, self.port), left)
-            sock.room = limit + MAX_HEAD
+            sock = dial((self.host, self.port), left, _Hurried)
+            sock.left, sock.room = left, limit + MAX_HEAD
             self.sock = sock
 
     connection = Connection(str(target.hostname), target.port or 80)
@@ -151,22 +172,6 @@ class _Hurried(socket.socket):
     def sendall(self, *arguments: Any) -> None:
         self.settimeout(self.left())
         super().sendall(*arguments)
-
-
-def _dial(address: tuple[str, int], left: Callable[[], float]) -> _Hurried:
-    failure = OSError("this name has no address")
-    for family, kind, protocol, _, place in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
-        sock = _Hurried(family, kind, protocol)
-        sock.left = left
-        try:
-            sock.settimeout(left())
-            sock.connect(place)
-        except OSError as error:
-            failure = error
-            sock.close()
-            continue
-        return sock
-    raise failure
 
 
 _REDIRECTS: Final = frozenset(

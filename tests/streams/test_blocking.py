@@ -139,6 +139,21 @@ def test_files_over_the_connection(client_config: ClientConfig, server_config: S
                 tls.makefile(mode, buffering)  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize("wrong", [{"encoding": "none such"}, {"newline": "x"}])
+def test_a_file_that_could_not_be_opened(
+    client_config: ClientConfig, server_config: ServerConfig, wrong: dict[str, Any]
+) -> None:
+    """It does not count as one that was closed: the connection lives as long as the next."""
+    with serving(server_config, echo) as listener, dial(listener, client_config) as tls:
+        with pytest.raises((LookupError, ValueError)):
+            tls.makefile("r", None, **wrong)
+        with tls.makefile("rwb", buffering=0) as file:
+            tls.close()
+            file.write(b"x")
+            assert file.read(1) == b"x"
+        assert tls.fileno() == -1
+
+
 def test_a_file_that_timed_out_reads_no_more(client_config: ClientConfig, server_config: ServerConfig) -> None:
     """A buffer may have lost what came before: as with sockets, going on would be a gap."""
     with serving(server_config, echo) as listener, dial(listener, client_config) as tls, tls.makefile("rb") as file:
@@ -329,6 +344,35 @@ def test_the_handshake_has_one_deadline(client_config: ClientConfig) -> None:
             handclasp.connect("127.0.0.1", silent.getsockname()[1], client_config, timeout=0.3)
         assert time.monotonic() - started > 0.2
         assert isinstance(caught.value, TimeoutError)
+
+
+def test_all_addresses_of_a_name_share_the_deadline(
+    client_config: ClientConfig, server_config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them would have had all of it, one after the other."""
+    silent = [("127.0.0.1", at) for at in (1, 2, 3)]
+    waited: list[float] = []
+
+    class Silent(socket.socket):
+        def connect(self, address: Any) -> None:
+            if address not in silent:
+                return super().connect(address)
+            waited.append(self.gettimeout() or 0)
+            clock[0] += waited[-1] / 2
+            raise TimeoutError
+
+    def resolve(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", place) for place in (*silent, listener.address)]
+
+    clock = [time.monotonic()]
+    with serving(server_config, echo) as listener:
+        monkeypatch.setattr(socket, "socket", Silent)
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda: clock[0])
+            tls = handclasp.connect("many.test", 443, client_config, server_name="localhost", timeout=8)
+        with tls:
+            assert waited == [8, 4, 2]
 
 
 @pytest.mark.attack(68, "slow clients")

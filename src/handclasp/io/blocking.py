@@ -12,6 +12,7 @@ from ..config import ClientAuth, ClientConfig, ServerConfig
 from ..connection import Connection
 from ..errors import ConfigError, NotEstablished
 from ..events import ConnectionInfo
+from ..fetching import countdown, dial
 from ..limits import HANDSHAKE_TIMEOUT
 from .files import open_file
 from .sockets import BlockingTransport, Deadline, SocketTransport, TunnelTransport
@@ -42,7 +43,7 @@ def connect(
     """
     # the configuration is checked before anything is sent
     connection = connection_for(config or ClientConfig(), server_name or host, early_data)
-    sock = socket.create_connection((host, port), timeout=timeout)
+    sock = dial((host, port), countdown(timeout) if timeout is not None else lambda: None, socket.socket)
     sock.settimeout(None)
     return _shaken(TLSSocket(Stream(connection, SocketTransport(sock)), timeout))
 
