@@ -14,6 +14,7 @@ import pytest
 from handclasp import fetch
 from handclasp.lab.ca import CertificateAuthority
 from handclasp.lab.responder import Fault, StatusServer
+from handclasp.limits import MAX_HEAD
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -79,6 +80,8 @@ def test_get_and_post() -> None:
         OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\nlong\r\n0\r\n\r\n",
         OK + b"Content-Length: 3\r\n\r\nhi",
         OK + b"Transfer-Encoding: chunked\r\n\r\nfffffffff\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nlong",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nlong",
         b"HTTP/1.1 404 Not Found\r\n\r\n",
         b"HTTP/1.1 302 Found\r\n\r\n",
         b"SSH-2.0-none\r\n",
@@ -155,3 +158,26 @@ def test_the_limit_holds_for_an_endless_answer() -> None:
         status.fault = Fault.OVERSIZED
         with pytest.raises(OSError, match="longer than 1000 bytes"):
             fetch(status.crl_url, limit=1000, timeout=5)
+
+
+@pytest.mark.parametrize(
+    "beginning", [OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"]
+)
+def test_nothing_that_http_allows_gets_around_the_limit(beginning: bytes) -> None:
+    """A chunk that ends when it likes, an answer before the answer: again and again, up to megabytes."""
+    with answering(beginning * 500_000) as (url, _), pytest.raises(OSError, match="longer than"):
+        fetch(url, limit=1000, timeout=5)
+
+
+@pytest.mark.limit("MAX_HEAD")
+def test_headers_are_bounded() -> None:
+    def answer(size: int) -> bytes:
+        """With a head of so many bytes."""
+        end = b"Content-Length: 2\r\n\r\n"
+        lines = (b"x: " + 8000 * b"y" + b"\r\n") * 8
+        return OK + lines + b"z: " + (size - len(OK + lines + end) - 5) * b"z" + b"\r\n" + end + b"hi"
+
+    with answering(answer(MAX_HEAD), answer(MAX_HEAD + 1)) as (url, _):
+        assert fetch(url, limit=2, timeout=5) == b"hi"
+        with pytest.raises(OSError, match="longer than"):
+            fetch(url, limit=2, timeout=5)

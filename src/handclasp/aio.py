@@ -4,7 +4,8 @@
     server = await handclasp.aio.start_server(handle, "127.0.0.1", 8443, config)
 
 The readers and writers are asyncio's. `writer.get_extra_info("tls_info")` says what was settled; `writer.write_eof()`
-is a half-close; a connection that is cut raises `TruncatedError` behind the data that came before.
+is a half-close; a connection that is cut raises `TruncatedError` behind the data that came before. `loop.sendfile`
+knows only the loop's own transports: read the file, `write`, and `drain`.
 """
 
 from __future__ import annotations
@@ -77,10 +78,15 @@ async def open_unix_connection(
     limit: int = LIMIT,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """The same over a UNIX socket."""
-    reader, writer = await asyncio.open_unix_connection(path, limit=limit)
-    return await start_tls(
-        reader, writer, config or ClientConfig(), server_name=server_name, timeout=timeout, limit=limit
+    connection = connection_for(config or ClientConfig(), server_name)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(timeout):
+        _, pipe = await loop.create_unix_connection(lambda: Pipe(loop), path)  # type: ignore[arg-type]  # any path
+    reader = Reader(limit=limit, loop=loop)
+    transport, protocol = await _shaken(
+        pipe, connection, lambda: asyncio.StreamReaderProtocol(reader, loop=loop), timeout
     )
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def start_server(
@@ -139,16 +145,38 @@ async def start_tls(
     plain = writer.transport
     pipe = Pipe(loop)
     pipe.take_over(plain, _Replaced(plain.get_protocol(), writer))
-    if reader.at_eof():
-        pipe.eof_received()
-    reader.feed_eof()  # it gets no more, and gives out what it has without waiting
+    try:
+        came, ended = _at_hand(reader)
+    except BaseException:
+        plain.abort()
+        raise
     pipe.keep(received)
-    pipe.keep(await reader.read())
+    pipe.keep(came)
+    if ended:
+        pipe.eof_received()
+    else:
+        reader.feed_eof()  # it gets no more
     above = Reader(limit=limit, loop=loop)
     transport, protocol = await _shaken(
         pipe, connection, lambda: asyncio.StreamReaderProtocol(above, loop=loop), timeout
     )
     return above, asyncio.StreamWriter(transport, protocol, above, loop)
+
+
+def _at_hand(reader: asyncio.StreamReader) -> tuple[bytes, bool]:
+    """What a reader gives out without waiting, and whether that is all there will be. Raises what it raises."""
+    blocks: list[bytes] = []
+    while True:
+        reading = reader.read(LIMIT)
+        try:
+            reading.send(None)
+        except StopIteration as finished:
+            if not finished.value:
+                return b"".join(blocks), True
+            blocks.append(finished.value)
+        else:  # it would wait
+            reading.close()
+            return b"".join(blocks), False
 
 
 class _Replaced(asyncio.BaseProtocol):
@@ -173,6 +201,10 @@ class Reader(asyncio.StreamReader):
     def set_exception(self, exc: Exception) -> None:
         self._failure = exc
         self.feed_eof()
+
+    def at_eof(self) -> bool:
+        """Whether the peer has finished, and all it sent was read. Never where the connection failed, as in asyncio."""
+        return self._failure is None and super().at_eof()
 
     async def read(self, n: int = -1) -> bytes:
         if n < 0:
@@ -261,7 +293,8 @@ async def upgrade(
 ) -> TLSTransport:
     """`loop.start_tls`: TLS on a live transport. The protocol has to use the new one; it is not connected again.
 
-    `received` is what the protocol has got of the peer's TLS already.
+    `received` is what the protocol has got of the peer's TLS already. If it has been told of the peer's end, do not
+    upgrade: nobody is told of that twice, and the handshake would wait for its deadline.
     """
     connection = connection_for(config, server_name)
     pipe = Pipe(asyncio.get_running_loop())

@@ -285,7 +285,8 @@ class _StreamTransport:
             lock.release()
 
     async def end(self) -> None:
-        with suppress(OSError, TLSError), _errors_of_sockets():
+        # not every stream can be closed half: anyio's own TLSStream cannot
+        with suppress(OSError, TLSError, NotImplementedError), _errors_of_sockets():
             async with self.deadline(CLOSE_TIMEOUT):
                 await self._below.send_eof()
 

@@ -13,10 +13,15 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from .limits import MAX_URL, MOST_REDIRECTS
+from .limits import MAX_HEAD, MAX_URL, MOST_REDIRECTS
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+S = TypeVar("S", bound=socket.socket)
 
 
 class Fetch(Protocol):
@@ -61,6 +66,25 @@ def countdown(seconds: float) -> Callable[[], float]:
     return left
 
 
+def dial(address: tuple[str, int], left: Callable[[], float | None], kind: type[S]) -> S:
+    """A connected socket of that kind, in the time that is left; None: as long as it takes.
+
+    All addresses of a name share that time, but for the system's own name resolution. Raises OSError.
+    """
+    failure = OSError("this name has no address")
+    for family, type_, protocol, _, place in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        sock = kind(family, type_, protocol)
+        try:
+            sock.settimeout(left())
+            sock.connect(place)
+        except OSError as error:
+            failure = error
+            sock.close()
+            continue
+        return sock
+    raise failure
+
+
 class _Elsewhere:
     """A redirect."""
 
@@ -91,7 +115,9 @@ def _ask(
         """Over a socket that keeps the deadline."""
 
         def connect(self) -> None:
-            self.sock = _dial((self.host, self.port), left)
+            sock = dial((self.host, self.port), left, _Hurried)
+            sock.left, sock.room = left, limit + MAX_HEAD
+            self.sock = sock
 
     connection = Connection(str(target.hostname), target.port or 80)
     headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
@@ -100,52 +126,52 @@ def _ask(
     path = (target.path or "/") + (f"?{target.query}" if target.query else "")
     try:
         connection.request("GET" if body is None else "POST", path, body, headers)
-        with connection.getresponse() as response:
-            location = response.headers.get("Location")
-            if response.status in _REDIRECTS and location:
-                return _Elsewhere(location)
-            if response.status != HTTPStatus.OK:
-                raise OSError(f"the server answered {response.status}")
-            data = response.read(limit + 1)
-            if len(data) > limit:
-                raise OSError(f"the answer is longer than {limit} bytes")
-            if response.length:
-                raise OSError("the answer was cut short")
-            return data
+        try:
+            with connection.getresponse() as response:
+                return _read(response, limit)
+        except ValueError:  # it takes a chunk of -5 bytes at its word
+            raise OSError("the answer is not HTTP") from None
     except HTTPException as error:
         raise OSError(f"the answer is not HTTP: {type(error).__name__}") from None
     finally:
         connection.close()
 
 
+def _read(response: HTTPResponse, limit: int) -> bytes | _Elsewhere:
+    location = response.headers.get("Location")
+    if response.status in _REDIRECTS and location:
+        return _Elsewhere(location)
+    if response.status != HTTPStatus.OK:
+        raise OSError(f"the server answered {response.status}")
+    data = response.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(f"the answer is longer than {limit} bytes")
+    if response.length:
+        raise OSError("the answer was cut short")
+    return data
+
+
 class _Hurried(socket.socket):
-    """A socket whose every wait ends with the same deadline: a trickle of bytes does not extend it."""
+    """A socket whose every wait ends with the same deadline: a trickle of bytes does not extend it.
+
+    What comes is counted here, whatever it calls itself: to `http.client` a chunk of -1 bytes is all there is to come.
+    """
 
     left: Callable[[], float]
+    room = 0
+    """How many bytes it still takes."""
 
     def recv_into(self, *arguments: Any) -> int:
         self.settimeout(self.left())
-        return super().recv_into(*arguments)
+        size = super().recv_into(*arguments)
+        self.room -= size
+        if self.room < 0:
+            raise OSError("the answer is longer than its limit allows")
+        return size
 
     def sendall(self, *arguments: Any) -> None:
         self.settimeout(self.left())
         super().sendall(*arguments)
-
-
-def _dial(address: tuple[str, int], left: Callable[[], float]) -> socket.socket:
-    failure = OSError("this name has no address")
-    for family, kind, protocol, _, place in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
-        sock = _Hurried(family, kind, protocol)
-        sock.left = left
-        try:
-            sock.settimeout(left())
-            sock.connect(place)
-        except OSError as error:
-            failure = error
-            sock.close()
-            continue
-        return sock
-    raise failure
 
 
 _REDIRECTS: Final = frozenset(

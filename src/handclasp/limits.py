@@ -145,6 +145,9 @@ MAX_LIST: Final = 10 * 1024 * 1024
 MAX_FETCHED: Final = 65_536
 """An issuer's certificate that is fetched, in bytes."""
 
+MAX_HEAD: Final = 64 * 1024
+"""What an answer over HTTP may have beside its content, in bytes: its headers, and the lengths of its chunks."""
+
 MOST_FETCHES: Final = 3
 """Issuers that are fetched for one chain."""
 

@@ -13,7 +13,16 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from handclasp import ClientConfig, ClientConnection, Closed, Data, ServerConfig, ServerConnection, TLSError
+from handclasp import (
+    ClientConfig,
+    ClientConnection,
+    Closed,
+    Data,
+    ServerConfig,
+    ServerConnection,
+    TLSError,
+    TLSSocket,
+)
 from handclasp.events import Event
 from handclasp.lab.ca import CertificateAuthority
 
@@ -188,6 +197,14 @@ def converse(wire: Wire, connection: End, say: bytes, outcome: Outcome) -> None:
     except (TLSError, Cut, OSError):
         pass
     outcome.sent = wire.sent
+
+
+def farewell(far: TLSSocket) -> None:
+    """Last words, with something amid them that is to be answered."""
+    far.sendall(b"first, ")
+    far.update_keys(request_peer=True)
+    far.sendall(b"last")
+    far.shutdown_write()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,10 +15,12 @@ import pytest
 
 from handclasp import (
     AlertReceived,
+    CallbackError,
     ClientAuth,
     ClientConfig,
     ClientConnection,
     ConfigError,
+    CredentialRequest,
     HandshakeTimeout,
     PeerNotTLS,
     ServerConfig,
@@ -29,6 +32,7 @@ from handclasp import (
 )
 from handclasp.io import aio_pipe
 from handclasp.io.aio_transport import TLSTransport
+from handclasp.lab.ca import CertificateAuthority
 
 from .peers import Outcome, Wire, client_context, converse
 from .runtimes import Asyncio, Uvloop
@@ -119,18 +123,26 @@ def test_unix_sockets(run: Run, client_config: ClientConfig, server_config: Serv
     run(story)
 
 
-def test_an_error_comes_behind_the_data(run: Run, client_config: ClientConfig, server_config: ServerConfig) -> None:
-    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"whole\nha")
-        await writer.drain()
-        assert isinstance(writer.transport, TLSTransport)
-        raw = writer.get_extra_info("socket")
-        with socket.socket(fileno=socket.dup(raw.fileno())) as below:
-            below.shutdown(socket.SHUT_WR)
-        with pytest.raises(TLSError):
-            await reader.read(1)
-        writer.close()
+async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"whole\nha")
+    await writer.drain()
+    assert isinstance(writer.transport, TLSTransport)
+    raw = writer.get_extra_info("socket")
+    with socket.socket(fileno=socket.dup(raw.fileno())) as below:
+        below.shutdown(socket.SHUT_WR)
+    with pytest.raises(TLSError):
+        await reader.read(1)
+    writer.close()
 
+
+async def until(come: Callable[[], object]) -> None:
+    """For what nothing else tells of."""
+    async with asyncio.timeout(10):
+        while not come():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def test_an_error_comes_behind_the_data(run: Run, client_config: ClientConfig, server_config: ServerConfig) -> None:
     async def story() -> None:
         async with await aio.start_server(cut, "127.0.0.1", 0, server_config) as server:
             reader, writer = await aio.open_connection(*where(server), client_config)
@@ -142,9 +154,7 @@ def test_an_error_comes_behind_the_data(run: Run, client_config: ClientConfig, s
         for method, whole in (("readline", b"whole\n"), ("readexactly", b"whole\n"), ("read", b"whole\nha")):
             async with await aio.start_server(cut, "127.0.0.1", 0, server_config) as server:
                 reader, writer = await aio.open_connection(*where(server), client_config)
-                async with asyncio.timeout(10):
-                    while not reader.exception():  # noqa: ASYNC110  nothing tells of it that does not take the data
-                        await asyncio.sleep(0.01)
+                await until(reader.exception)
                 read = getattr(reader, method)
                 arguments = {"readline": (), "readexactly": (6,), "read": (100,)}[method]
                 assert await read(*arguments) == whole
@@ -155,6 +165,30 @@ def test_an_error_comes_behind_the_data(run: Run, client_config: ClientConfig, s
                     await writer.drain()
                 with pytest.raises(TruncatedError):
                     await close(writer)
+
+    run(story)
+
+
+def test_a_connection_that_failed_is_not_at_its_end(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    """Who reads until `at_eof` meets the error, though there is no data before it."""
+
+    async def read_all(reader: asyncio.StreamReader) -> None:
+        while not reader.at_eof():
+            blocks.append(await reader.read(100))
+
+    async def story() -> None:
+        async with await aio.start_server(cut, "127.0.0.1", 0, server_config) as server:
+            reader, writer = await aio.open_connection(*where(server), client_config)
+            await until(reader.exception)
+            with pytest.raises(TruncatedError):
+                await read_all(reader)
+            assert b"".join(blocks) == b"whole\nha"
+            blocks.clear()
+            writer.close()
+
+    blocks: list[bytes] = []
 
     run(story)
 
@@ -201,6 +235,71 @@ def test_a_paused_reader_makes_its_peer_wait(
             await close(writer)
 
     sizes: list[int] = []
+    run(story)
+
+
+def test_an_answer_that_had_to_wait_for_room_is_sent(
+    run: Run, trust: TrustStore, server_config: ServerConfig, authority: CertificateAuthority
+) -> None:
+    """Of TLS, not of the application, while the peer takes nothing."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert isinstance(writer.transport, TLSTransport)
+        writer.transport.request_certificate(ClientAuth(verify=trust))
+        await answered.wait()
+        await reader.readexactly(size)
+        transport = writer.transport
+        await until(lambda: transport.info.verified_chain)
+        await close(writer)
+
+    async def story() -> None:
+        config = ClientConfig(
+            trust=trust, credentials=[authority.issue("me", usage="client")], post_handshake_auth=True
+        )
+        async with await aio.start_server(handle, "127.0.0.1", 0, server_config) as server, asyncio.timeout(10):
+            reader, writer = await aio.open_connection(*where(server), config)
+            assert isinstance(writer.transport, TLSTransport)
+            connection = writer.transport._stream.connection
+            writer.write(bytes(size))
+            await until(lambda: connection.has_data_to_send)
+            answered.set()
+            assert await reader.read() == b""
+            await close(writer)
+
+    size, answered = 16 * 2**20, asyncio.Event()
+    run(story)
+
+
+def test_a_connection_that_is_lost_takes_nothing_more(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    """Who waits for room hears so, as does a close behind data that nobody took."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await full.wait()
+        writer.transport.abort()
+
+    async def story() -> None:
+        for closes in (False, True):
+            full.clear()
+            async with await aio.start_server(reset, "127.0.0.1", 0, server_config) as server:
+                _, writer = await aio.open_connection(*where(server), client_config)
+                transport: Any = writer.transport
+                writer.write(bytes(64 * 2**20))
+                if closes:
+                    writer.close()
+                    await asyncio.sleep(0)
+                full.set()
+                for _ in range(2):
+                    with pytest.raises(ConnectionError):
+                        await (writer.wait_closed() if closes else writer.drain())
+                if closes:
+                    await transport._task
+                writer.close()
+
+    full = asyncio.Event()
     run(story)
 
 
@@ -280,6 +379,71 @@ def test_plain_words_behind_starttls_are_never_read_as_protected(
             assert await reader.readline() == b"220 go ahead\r\n"
             with pytest.raises((TLSError, OSError)):
                 await aio.start_tls(reader, writer, client_config, server_name="localhost")
+
+    run(story)
+
+
+@pytest.mark.parametrize("limit", [1, 2**16])
+def test_an_end_behind_bytes_that_wait(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig, limit: int
+) -> None:
+    """A ClientHello, and no more to come: there is nothing to wait for, in or outside of another connection."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        plain_reader: Any = reader
+        if limit > 1:  # or the reader has stopped reading before it
+            await until(lambda: plain_reader._eof)
+        with pytest.raises(TruncatedError):
+            await aio.start_tls(reader, writer, server_config, timeout=5)
+
+    async def story() -> None:
+        hello = ClientConnection(client_config, "localhost").data_to_send()
+        for outer in (False, True):
+            async with asyncio.timeout(10), plain(handle, limit) if not outer else private(handle, limit) as port:
+                reader, writer = await (
+                    aio.open_connection("127.0.0.1", port, client_config)
+                    if outer
+                    else asyncio.open_connection("127.0.0.1", port)
+                )
+                writer.write(hello)
+                writer.write_eof()
+                await reader.read()
+                await close(writer)
+
+    @asynccontextmanager
+    async def private(handle: Callable[..., Coroutine[Any, Any, None]], limit: int) -> AsyncIterator[int]:
+        done: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
+
+        def connected(*streams: Any) -> None:
+            done.put_nowait(asyncio.create_task(handle(*streams)))
+
+        async with await aio.start_server(connected, "127.0.0.1", 0, server_config, limit=limit) as server:
+            yield where(server)[1]
+            await (await done.get())
+
+    run(story)
+
+
+def test_what_is_lost_is_not_upgraded(run: Run, client_config: ClientConfig) -> None:
+    """It fails at once, without a wait for the deadline."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        for how in ("reset", "aborted"):
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                reader, writer = await asyncio.open_connection(*listener.getsockname())
+                raw, protocol = await loop.create_connection(asyncio.Protocol, *listener.getsockname())
+                for transport in (writer.transport, raw):
+                    sock, _ = listener.accept()
+                    with sock:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        if how == "aborted":
+                            transport.abort()
+                await until(lambda: writer.transport.is_closing() and raw.is_closing())  # noqa: B023
+                with pytest.raises(ConnectionResetError):
+                    await aio.start_tls(reader, writer, client_config, server_name="localhost", timeout=5)
+                with pytest.raises(ConnectionResetError):
+                    await aio.upgrade(raw, protocol, client_config, server_name="localhost", timeout=5)
 
     run(story)
 
@@ -640,6 +804,33 @@ def test_a_protocol_that_fails(run: Run, client_config: ClientConfig, server_con
     run(story)
 
 
+def test_a_protocol_that_fails_at_the_end(run: Run, client_config: ClientConfig, server_config: ServerConfig) -> None:
+    """Whoever had the transport before an upgrade hears of it all the same."""
+
+    class Failing(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            raise ZeroDivisionError
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await echo(*await aio.start_tls(reader, writer, server_config))
+
+    async def story() -> None:
+        async with plain(handle) as port, asyncio.timeout(10):
+            reader, before = await asyncio.open_connection("127.0.0.1", port)
+            _, writer = await aio.start_tls(reader, before, client_config, server_name="localhost")
+            writer.transport.set_protocol(Failing())
+            loop = asyncio.get_running_loop()
+            handler = loop.get_exception_handler()
+            loop.set_exception_handler(lambda _, context: told.append(context))
+            writer.transport.close()
+            await before.wait_closed()
+            loop.set_exception_handler(handler)
+            assert [type(context["exception"]) for context in told] == [ZeroDivisionError]
+
+    told: list[dict[str, Any]] = []
+    run(story)
+
+
 @pytest.mark.parametrize("option", ["ssl", "server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout"])
 def test_the_arguments_of_the_ssl_module_are_refused(
     run: Run, client_config: ClientConfig, server_config: ServerConfig, option: str
@@ -682,6 +873,70 @@ def test_a_factory_that_fails(run: Run, client_config: ClientConfig, server_conf
             with pytest.raises(ZeroDivisionError):
                 await aio.create_connection(fail, *where(server), client_config)
 
+    run(story)
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def asking(config: ServerConfig, trust: TrustStore) -> AsyncIterator[tuple[str, int]]:
+    """A server that wants to know who its clients are."""
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert isinstance(writer.transport, TLSTransport)
+        writer.transport.request_certificate(ClientAuth(verify=trust))
+        with suppress(TLSError, OSError):
+            await reader.read()
+        writer.close()
+
+    async with await aio.start_server(ask, "127.0.0.1", 0, config) as server:
+        yield where(server)
+
+
+def test_an_answer_that_is_cancelled(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig, trust: TrustStore
+) -> None:
+    """By whoever it waited for: it is one that failed, and the connection is not left waiting for it."""
+
+    async def cancelled(request: CredentialRequest) -> None:
+        waiting = asyncio.ensure_future(asyncio.sleep(10))
+        waiting.cancel()
+        await waiting
+
+    async def story() -> None:
+        config = client_config.replace(credentials=cancelled, post_handshake_auth=True)
+        async with asking(server_config, trust) as address:
+            reader, writer = await aio.open_connection(*address, config)
+            async with asyncio.timeout(10):
+                with pytest.raises(CallbackError):
+                    await reader.read()
+            writer.close()
+
+    run(story)
+
+
+def test_an_answer_that_nobody_waits_for_any_more(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig, trust: TrustStore
+) -> None:
+    """The connection is lost, and with it the task that looked for one."""
+
+    async def never(request: CredentialRequest) -> None:
+        try:
+            asked.set()
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
+
+    async def story() -> None:
+        config = client_config.replace(credentials=never, post_handshake_auth=True)
+        async with asking(server_config, trust) as address, asyncio.timeout(10):
+            _, writer = await aio.open_connection(*address, config)
+            await asked.wait()
+            writer.transport.abort()
+            await gone.wait()
+
+    asked, gone = asyncio.Event(), asyncio.Event()
     run(story)
 
 
@@ -778,8 +1033,12 @@ def test_a_slow_peer_of_an_upgrade(run: Run, client_config: ClientConfig) -> Non
     run(story)
 
 
-def test_what_cannot_work_is_refused_before_anything_is_sent(run: Run, server_config: ServerConfig) -> None:
+def test_what_cannot_work_is_refused_before_anything_is_sent(
+    run: Run, client_config: ClientConfig, server_config: ServerConfig, tmp_path: Path
+) -> None:
     async def story() -> None:
+        with pytest.raises(ConfigError):
+            await aio.open_unix_connection(tmp_path / "nowhere", client_config, server_name="no name!")
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours)

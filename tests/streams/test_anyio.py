@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 import struct
+import threading
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup
+from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, UNIXSocketStream
+from anyio.streams.tls import TLSListener
+from anyio.streams.tls import TLSStream as AnyioTLSStream
 
-from handclasp import ClientConfig, ServerConfig, TLSError, TruncatedError
+import handclasp
+from handclasp import CertificateError, ClientConfig, ServerConfig, TLSError, TruncatedError
 from handclasp import anyio as over_anyio
 from handclasp.anyio import StreamTruncated, TLSStream
+from handclasp.lab.ca import CertificateAuthority
 
 from .patience import waits_less_than
-from .peers import Fault, serving
+from .peers import Fault, client_context, farewell, in_thread, serving
 
 Handler = Callable[[TLSStream], Coroutine[Any, Any, None]]
 
@@ -171,6 +178,32 @@ def test_a_cut_is_what_code_for_any_stream_expects(
         anyio.run(story, port, backend=backend)
 
 
+def test_what_came_is_read_though_our_answer_cannot_be_sent(
+    backend: str, client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    """The peer asks for new keys, says its last words, and is gone."""
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        with theirs:
+            farewell(handclasp.wrap(theirs, server_config))
+        gone.set()
+
+    async def main() -> None:
+        below = await UNIXSocketStream.from_socket(ours)
+        async with await over_anyio.wrap(below, client_config, server_name="localhost") as stream:
+            assert gone.wait(10)  # in the way of the event loop, which is to see nothing of it
+            received = b""
+            with suppress(anyio.EndOfStream):
+                while True:
+                    received += await stream.receive()
+            assert received == b"first, last"
+
+    gone = threading.Event()
+    with in_thread(serve):
+        anyio.run(main, backend=backend)
+
+
 async def _read_all(port: int, config: ClientConfig) -> None:
     async with await over_anyio.connect("127.0.0.1", port, config) as stream:
         with suppress(anyio.EndOfStream):
@@ -232,5 +265,44 @@ def test_other_troubles_of_a_listener_are_not_hidden(backend: str, server_config
             with pytest.raises(ExceptionGroup) as caught:
                 await over_anyio.serve(silent, listener, server_config)
             assert caught.value.subgroup(OSError) is not None
+
+    anyio.run(main, backend=backend)
+
+
+@pytest.mark.parametrize("name", ["localhost", "wrong.test"])
+def test_inside_of_the_standard_librarys_tls(
+    backend: str,
+    client_config: ClientConfig,
+    server_config: ServerConfig,
+    identity: Path,
+    authority: CertificateAuthority,
+    name: str,
+) -> None:
+    """Which cannot be closed half. A client that refuses us says why, and costs its server nothing."""
+
+    async def echo(stream: TLSStream) -> None:
+        async with stream:
+            with suppress(anyio.EndOfStream):
+                while True:
+                    await stream.send(await stream.receive())
+
+    async def meet(port: int) -> None:
+        below = await anyio.connect_tcp("127.0.0.1", port)
+        outer = await AnyioTLSStream.wrap(below, hostname="localhost", ssl_context=client_context(authority))
+        async with await over_anyio.wrap(outer, client_config, server_name=name) as inner:
+            await inner.send(b"inner")
+            assert await inner.receive() == b"inner"
+
+    async def main() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(identity)
+        (below,) = (await anyio.create_tcp_listener(local_host="127.0.0.1")).listeners
+        port = below.extra(SocketAttribute.local_port)
+        async with TLSListener(below, context) as listener, anyio.create_task_group() as group:
+            group.start_soon(over_anyio.serve, echo, listener, server_config)
+            for _ in range(2):
+                with nullcontext() if name == "localhost" else pytest.raises(CertificateError):
+                    await meet(port)
+            group.cancel_scope.cancel()
 
     anyio.run(main, backend=backend)

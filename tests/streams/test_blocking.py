@@ -139,6 +139,21 @@ def test_files_over_the_connection(client_config: ClientConfig, server_config: S
                 tls.makefile(mode, buffering)  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize("wrong", [{"encoding": "none such"}, {"newline": "x"}])
+def test_a_file_that_could_not_be_opened(
+    client_config: ClientConfig, server_config: ServerConfig, wrong: dict[str, Any]
+) -> None:
+    """It does not count as one that was closed: the connection lives as long as the next."""
+    with serving(server_config, echo) as listener, dial(listener, client_config) as tls:
+        with pytest.raises((LookupError, ValueError)):
+            tls.makefile("r", None, **wrong)
+        with tls.makefile("rwb", buffering=0) as file:
+            tls.close()
+            file.write(b"x")
+            assert file.read(1) == b"x"
+        assert tls.fileno() == -1
+
+
 def test_a_file_that_timed_out_reads_no_more(client_config: ClientConfig, server_config: ServerConfig) -> None:
     """A buffer may have lost what came before: as with sockets, going on would be a gap."""
     with serving(server_config, echo) as listener, dial(listener, client_config) as tls, tls.makefile("rb") as file:
@@ -331,6 +346,35 @@ def test_the_handshake_has_one_deadline(client_config: ClientConfig) -> None:
         assert isinstance(caught.value, TimeoutError)
 
 
+def test_all_addresses_of_a_name_share_the_deadline(
+    client_config: ClientConfig, server_config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them would have had all of it, one after the other."""
+    silent = [("127.0.0.1", at) for at in (1, 2, 3)]
+    waited: list[float] = []
+
+    class Silent(socket.socket):
+        def connect(self, address: Any) -> None:
+            if address not in silent:
+                return super().connect(address)
+            waited.append(self.gettimeout() or 0)
+            clock[0] += waited[-1] / 2
+            raise TimeoutError
+
+    def resolve(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", place) for place in (*silent, listener.address)]
+
+    clock = [time.monotonic()]
+    with serving(server_config, echo) as listener:
+        monkeypatch.setattr(socket, "socket", Silent)
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda: clock[0])
+            tls = handclasp.connect("many.test", 443, client_config, server_name="localhost", timeout=8)
+        with tls:
+            assert waited == [8, 4, 2]
+
+
 @pytest.mark.attack(68, "slow clients")
 def test_trickling_bytes_do_not_extend_the_deadline(server_config: ServerConfig) -> None:
     ours, theirs = socket.socketpair()
@@ -438,6 +482,27 @@ def test_a_listener_outlives_a_lack_of_descriptors(client_config: ClientConfig, 
         assert sock.failures == 0
 
 
+def test_a_listener_outlives_a_lack_of_threads(
+    client_config: ClientConfig, server_config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    failed: list[str] = []
+
+    def none_left(thread: threading.Thread) -> None:
+        if thread.name.startswith("handclasp-handshake") and len(failed) < 3:
+            failed.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    with serving(server_config, echo) as listener:
+        for _ in range(4):
+            with dial(listener, client_config) as tls:
+                tls.sendall(b"x")
+                assert tls.recv(1) == b"x"
+    assert len(failed) == 3
+
+
 def test_unix_sockets(client_config: ClientConfig, server_config: ServerConfig, tmp_path: Path) -> None:
     with handclasp.listen(tmp_path / "socket", server_config) as listener:
         assert listener.address == str(tmp_path / "socket")
@@ -459,6 +524,19 @@ def test_connections_nobody_took_are_closed(client_config: ClientConfig, server_
         assert tls.recv(1) == b""
         tls.close()
         closer.join(10)
+
+
+def test_closing_waits_for_all_of_them_at_one_time(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    """Those who do not answer take a second in all, and have been told as well as the others."""
+    listener = handclasp.listen(("127.0.0.1", 0), server_config)
+    clients = [dial(listener, client_config) for _ in range(6)]
+    while listener._ready.qsize() < len(clients):
+        time.sleep(0.01)
+    with waits_less_than(3):
+        listener.close()
+    for tls in clients:
+        assert tls.recv(1) == b""
+        tls.close()
 
 
 # --- answers that take their time ------------------------------------------------------------------------------------
@@ -494,3 +572,23 @@ def test_async_answers_work_over_blocking_sockets(trust: TrustStore, credential:
             assert tls.recv(1) == b"x"
         with pytest.raises(CertificateError):
             dial(listener, client, "wrong.test")
+
+
+def test_an_answer_that_is_cancelled(
+    trust: TrustStore, credential: Credential, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By whoever it waited for: it is one that failed, and costs a server no more than a line."""
+
+    @dataclass(frozen=True)
+    class Cancelled(SlowSigner):
+        async def sign(self, scheme: SignatureScheme, data: bytes) -> bytes:
+            raise asyncio.CancelledError
+
+    remote = Credential.from_signer(credential.chain, Cancelled(credential.signer.public_key, credential))
+    with (
+        caplog.at_level(logging.INFO, logger="handclasp"),
+        serving(ServerConfig(credentials=[remote]), echo) as listener,
+        pytest.raises(AlertReceived),
+    ):
+        dial(listener, ClientConfig(trust=trust))
+    assert len(caplog.records) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import selectors
 import socket
 import threading
@@ -22,9 +23,10 @@ from handclasp import (
     TLSSocket,
     TruncatedError,
 )
+from handclasp.io.blocking import PIECE
 
 from .patience import waits_less_than
-from .peers import in_thread
+from .peers import farewell, in_thread
 
 DATA = bytes(range(256)) * 4096
 
@@ -142,6 +144,37 @@ def test_closing_while_another_thread_reads(
             assert DATA.startswith(received)
 
 
+@pytest.mark.parametrize("timeout", [None, 0, 5])
+def test_what_came_is_read_though_our_answer_cannot_be_sent(
+    client_config: ClientConfig, server_config: ServerConfig, timeout: float | None
+) -> None:
+    """The peer asks for new keys, says its last words, and is gone."""
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        with theirs:
+            farewell(handclasp.wrap(theirs, server_config))
+
+    with in_thread(serve):
+        near = handclasp.wrap(ours, client_config, server_name="localhost")
+    near.settimeout(timeout)
+    assert read_exactly(near, 11) == b"first, last"
+    assert near.recv(1) == b""
+    near.close()
+
+
+@pytest.mark.parametrize("timeout", [None, 0, 5])
+def test_a_socket_that_is_closed(
+    client_config: ClientConfig, server_config: ServerConfig, timeout: float | None
+) -> None:
+    with pair(client_config, server_config) as (near, _):
+        near.settimeout(timeout)
+        near.close()
+        with pytest.raises(OSError, match=r"closed|descriptor") as caught:
+            near.recv(1)
+        assert caught.value.errno == errno.EBADF
+
+
 # --- sockets that do not block ---------------------------------------------------------------------------------------
 
 
@@ -200,6 +233,82 @@ def test_selectors(client_config: ClientConfig, server_config: ServerConfig) -> 
                 back += near.recv(10_000)
         assert back == DATA
         near.close()
+
+
+def test_who_only_reads_sends_what_had_no_room(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    """An answer of TLS above all: the socket gets writable, and no writer comes again."""
+    with pair(client_config, server_config) as (near, far), selectors.DefaultSelector() as selector:
+        near.setblocking(False)
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        rest = memoryview(DATA)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                rest = rest[near.send(rest) :]
+        far.update_keys(request_peer=True)
+        far.sendall(b"x")
+        assert near.recv(1) == b"x"
+        selector.register(near.fileno(), selectors.EVENT_READ)
+
+        def read() -> None:
+            read_exactly(far, len(DATA) - len(rest) + PIECE)
+
+        with in_thread(read):
+            turns = 0
+            while near.wants_write:
+                ready(selector, near)
+                with pytest.raises(BlockingIOError):
+                    near.recv(1)
+                turns += 1
+                assert turns < 10_000
+        assert near.send(rest) == PIECE
+        near.sendall(b"y")
+        assert far.recv(1) == b"y"
+
+
+def test_what_the_peer_said_is_read_though_it_listens_no_more(
+    client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    ours, theirs = socket.socketpair()
+    made: list[TLSSocket] = []
+    with in_thread(lambda: made.append(handclasp.wrap(theirs, server_config))):
+        near = handclasp.wrap(ours, client_config, server_name="localhost")
+    near.settimeout(0)
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            near.send(DATA)
+    made[0].sendall(b"farewell")
+    theirs.close()
+    assert near.recv(100) == b"farewell"
+    near.close()
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_what_an_outer_connection_holds_is_pending(
+    client_config: ClientConfig, server_config: ServerConfig, depth: int
+) -> None:
+    """What came with one look at the socket, a selector does not tell of twice."""
+    with pair(client_config, server_config) as (near, far), selectors.DefaultSelector() as selector:
+        made = [far]
+
+        def serve() -> None:
+            for _ in range(depth - 1):
+                made.append(handclasp.wrap(made[-1], server_config))
+            made[-1].sendall(b"one")
+            made[-1].sendall(b"two")
+
+        inner = near
+        with in_thread(serve):
+            for _ in range(depth - 1):
+                inner = handclasp.wrap(inner, client_config, server_name="localhost")
+        selector.register(inner.fileno(), selectors.EVENT_READ)
+        assert not inner.pending()
+        assert selector.select(10)
+        words = [inner.recv(3)]
+        while inner.pending():
+            words.append(inner.recv(3))
+        assert words == [b"one", b"two"]
+        assert not selector.select(0)
 
 
 def test_files_of_sockets_that_do_not_block(client_config: ClientConfig, server_config: ServerConfig) -> None:

@@ -125,6 +125,22 @@ def test_half_way_a_new_one_is_fetched(status: StatusServer, credential: Credent
     assert status.asked == ["ocsp", "ocsp"]
 
 
+def test_a_responder_with_nothing_newer_is_left_alone(status: StatusServer, credential: Credential) -> None:
+    """Its responses are past their half when they come: handshakes do not ask for one after the other."""
+    clock = Clock()
+    stapler = OCSPStapler(credential, issuer=status.ca.certificate, clock=clock)
+    clock.now += timedelta(hours=20)
+    assert stapler.refresh()
+    for _ in range(10):
+        assert stapler.staple() is not None
+        settled(stapler)
+    assert status.asked == ["ocsp"]
+    clock.now += timedelta(minutes=2)
+    assert stapler.staple() is not None
+    settled(stapler)
+    assert status.asked == ["ocsp", "ocsp"]
+
+
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in (Fault.SLOW, Fault.WRONG_NONCE)], ids=str)
 def test_a_bad_response_is_never_stapled(status: StatusServer, credential: Credential, fault: Fault) -> None:
     status.fault = fault

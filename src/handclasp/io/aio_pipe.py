@@ -101,11 +101,13 @@ class Pipe(asyncio.Protocol):
         if not self._lost.done():
             self._lost.set_result(None)
         self._wake()
-        self.resume_writing()
-        if self.taker is not None:
-            self.taker.lost(self._error)
-        if self.before is not None:
-            self.before.connection_lost(self._error)
+        self._make_room()  # the taker is not told of it: who waits to write learns that the connection is lost
+        try:
+            if self.taker is not None:
+                self.taker.lost(self._error)
+        finally:
+            if self.before is not None:
+                self.before.connection_lost(self._error)
 
     def pause_writing(self) -> None:
         self._room = self.loop.create_future()
@@ -113,15 +115,13 @@ class Pipe(asyncio.Protocol):
             self.taker.pause_writing()
 
     def resume_writing(self) -> None:
-        if self._room is not None:
-            if not self._room.done():
-                self._room.set_result(None)
-            self._room = None
-            if self.taker is not None:
-                self.taker.resume_writing()
+        if self._make_room() and self.taker is not None:
+            self.taker.resume_writing()
 
     def take_over(self, transport: asyncio.BaseTransport, before: asyncio.BaseProtocol) -> None:
-        """A live transport. Bytes come, whether or not its protocol of `before` wanted any."""
+        """A live transport. Bytes come, whether or not its protocol of `before` wanted any. Raises OSError."""
+        if transport.is_closing():
+            raise ConnectionResetError("the connection is closed or lost")
         self.before = before
         self.connection_made(transport)
         self.raw.set_protocol(self)
@@ -203,7 +203,7 @@ class Pipe(asyncio.Protocol):
             except TimeoutError:
                 if self.raw.get_write_buffer_size() >= before:
                     raise
-        if self.raw.can_write_eof():
+        if not self._lost.done() and self.raw.can_write_eof():
             self.raw.write_eof()
 
     async def close(self) -> None:
@@ -220,7 +220,14 @@ class Pipe(asyncio.Protocol):
         return asyncio.timeout(seconds)
 
     async def resolve(self, pending: Awaitable[Any]) -> Any:
-        return await pending
+        try:
+            return await pending
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # what it waited for was cancelled, and not we
+            raise RuntimeError("the answer was cancelled") from error
 
     async def wait_for(self, answer: Callable[[], Any]) -> Any:
         """In a thread of its own: the loop's few look up names and do the application's work, and a loop that ends
@@ -254,6 +261,13 @@ class Pipe(asyncio.Protocol):
         view = memoryview(chunk)
         self._chunks.appendleft(view[most:])
         return view[:most]
+
+    def _make_room(self) -> bool:
+        """Wake who waits for it. Whether there was none."""
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+        return room is not None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

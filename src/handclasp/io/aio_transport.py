@@ -208,6 +208,8 @@ class TLSTransport(asyncio.Transport):
             self._deliver()
         finally:
             self._closing = True
+            if self._answering and self._task is not None:
+                self._task.cancel()  # nobody wants to know any more
             if self._protocol is not None:
                 protocol, self._protocol = self._protocol, None
                 protocol.connection_lost(error)
@@ -219,6 +221,8 @@ class TLSTransport(asyncio.Transport):
     def resume_writing(self) -> None:
         if self._protocol is not None:
             self._protocol.resume_writing()
+        if not self._closing and not self._pipe.full:  # what TLS had to say by itself meanwhile
+            self._flush()
 
     # --- in between ---
 
@@ -230,9 +234,8 @@ class TLSTransport(asyncio.Transport):
             return
         if stream.asked:
             if not self._answering:
-                self._answering = True
                 self._pipe.direct = False
-                self._begin(self._answer())
+                self._begin(self._answer(), answering=True)
         elif not stream.received and stream.failure is not None:
             self._fail(stream.failure)
         elif not stream.received and stream.ended and not self._eof_told:
@@ -309,9 +312,10 @@ class TLSTransport(asyncio.Transport):
         finally:
             await self._pipe.close()
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], *, answering: bool = False) -> None:
         if self._task is not None:
             self._task.cancel()
+        self._answering = answering
         self._task = self._pipe.loop.create_task(work)
 
     def _flush(self) -> None:

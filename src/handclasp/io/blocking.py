@@ -12,6 +12,7 @@ from ..config import ClientAuth, ClientConfig, ServerConfig
 from ..connection import Connection
 from ..errors import ConfigError, NotEstablished
 from ..events import ConnectionInfo
+from ..fetching import countdown, dial
 from ..limits import HANDSHAKE_TIMEOUT
 from .files import open_file
 from .sockets import BlockingTransport, Deadline, SocketTransport, TunnelTransport
@@ -42,7 +43,7 @@ def connect(
     """
     # the configuration is checked before anything is sent
     connection = connection_for(config or ClientConfig(), server_name or host, early_data)
-    sock = socket.create_connection((host, port), timeout=timeout)
+    sock = dial((host, port), countdown(timeout) if timeout is not None else lambda: None, socket.socket)
     sock.settimeout(None)
     return _shaken(TLSSocket(Stream(connection, SocketTransport(sock)), timeout))
 
@@ -74,7 +75,7 @@ class TLSSocket:
     """A TLS connection that reads and writes like a socket. One thread may read while another writes.
 
     One that does not block raises BlockingIOError: wait for its `fileno` to be readable, or where `wants_write` says so
-    writable, and call again with the same arguments. What `pending` counts can be read without waiting.
+    writable, and call again with the same arguments. What `pending` counts no selector knows of.
     """
 
     def __init__(self, stream: Stream, handshake_timeout: float | None = HANDSHAKE_TIMEOUT) -> None:
@@ -208,8 +209,11 @@ class TLSSocket:
             self.close()
 
     def pending(self) -> int:
-        """How many bytes can be read without asking the socket: a selector does not know of them."""
-        return sum(map(len, self.stream.received))
+        """How many bytes are here already, so that a selector does not know of them: read before waiting for it.
+
+        Of TLS in TLS, what the outer connection has of the inner one counts too; it may turn out less data, or none.
+        """
+        return sum(map(len, self.stream.received)) + self._transport.held()
 
     @property
     def wants_write(self) -> bool:

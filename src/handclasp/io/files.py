@@ -35,12 +35,15 @@ def open_file(
         buffering = io.DEFAULT_BUFFER_SIZE
     if buffering == 0 and "b" not in mode:
         raise ValueError("unbuffered streams must be binary")
-    raw = _Raw(sock, readable, writable, closed)
-    if buffering == 0:
-        return raw
-    buffered = _buffered(raw, buffering)
-    # typeshed asks for a file that tells its `raw`, which a pair cannot; TextIOWrapper does without, as with sockets
-    return buffered if "b" in mode else io.TextIOWrapper(buffered, io.text_encoding(encoding), errors, newline)  # type: ignore[type-var]
+    raw = _Raw(sock, readable, writable)
+    file: io.IOBase = raw
+    if buffering:
+        file = buffered = _buffered(raw, buffering)
+        if "b" not in mode:
+            # typeshed asks for a file that tells its `raw`, which a pair cannot; it does without, as with sockets
+            file = io.TextIOWrapper(buffered, io.text_encoding(encoding), errors, newline)  # type: ignore[type-var]
+    raw.tell_closed = closed  # not of one that could not be made whole
+    return file
 
 
 def _buffered(raw: _Raw, size: int) -> io.BufferedRWPair | io.BufferedReader | io.BufferedWriter:
@@ -52,11 +55,11 @@ def _buffered(raw: _Raw, size: int) -> io.BufferedRWPair | io.BufferedReader | i
 class _Raw(io.RawIOBase):
     """What is buffered."""
 
-    def __init__(self, sock: Socket, readable: bool, writable: bool, closed: Callable[[], None]) -> None:
+    def __init__(self, sock: Socket, readable: bool, writable: bool) -> None:
         self._sock = sock
         self._readable = readable
         self._writable = writable
-        self._tell: Callable[[], None] | None = closed
+        self.tell_closed: Callable[[], None] | None = None
         self._timed_out = False
 
     def readable(self) -> bool:
@@ -87,6 +90,6 @@ class _Raw(io.RawIOBase):
 
     def close(self) -> None:
         super().close()
-        if self._tell is not None:
-            tell, self._tell = self._tell, None
+        if self.tell_closed is not None:
+            tell, self.tell_closed = self.tell_closed, None
             tell()

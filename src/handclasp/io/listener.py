@@ -20,9 +20,10 @@ from typing import Any, Self
 
 from ..config import ServerConfig
 from ..connection import ServerConnection
+from ..errors import TLSError
 from ..limits import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_RECEIVED
 from .blocking import TLSSocket
-from .sockets import SocketTransport
+from .sockets import Deadline, SocketTransport
 from .stream import Stream, log_failure
 
 READY = 128
@@ -74,6 +75,8 @@ class Listener:
         self._timeout = timeout
         self._ready: queue.SimpleQueue[TLSSocket | None] = queue.SimpleQueue()
         self._crowd = _Crowd(sock)
+        self._due: queue.SimpleQueue[tuple[_Guest, TLSSocket]] = queue.SimpleQueue()
+        """Steps that can be taken."""
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="handclasp-handshake")
         self._closed = False
         self._watcher = threading.Thread(target=self._watch, name="handclasp-accept", daemon=True)
@@ -101,11 +104,22 @@ class Listener:
         self._watcher.join()
         self._pool.shutdown()
         self._crowd.close()
-        while not self._ready.empty():
-            waiting = self._ready.get()
-            if waiting is not None:
-                waiting.close()
+        self._turn_away()
         self._ready.put(None)
+
+    def _turn_away(self) -> None:
+        """All who wait to be taken, together: their answers are waited for at one time."""
+        waiting = []
+        while not self._ready.empty():
+            tls = self._ready.get()
+            if tls is not None:
+                waiting.append(tls)
+        with Deadline(CLOSE_TIMEOUT):
+            for tls in waiting:
+                with suppress(TLSError, OSError):
+                    tls.shutdown_write()
+            for tls in waiting:
+                tls.close()
 
     def __iter__(self) -> Iterator[TLSSocket]:
         while True:
@@ -128,7 +142,14 @@ class Listener:
                 if guest is None:
                     self._accept()
                 elif guest.tls is not None:
-                    self._pool.submit(self._step, guest, guest.tls)
+                    self._hand_out(guest, guest.tls)
+
+    def _hand_out(self, guest: _Guest, tls: TLSSocket) -> None:
+        self._due.put((guest, tls))
+        try:
+            self._pool.submit(self._step)
+        except RuntimeError:  # there is no thread to be had: then this one takes it
+            self._step()
 
     def _accept(self) -> None:
         try:
@@ -145,8 +166,12 @@ class Listener:
 
     # --- in a worker ---
 
-    def _step(self, guest: _Guest, tls: TLSSocket) -> None:
-        """As much of a handshake as there are bytes for."""
+    def _step(self) -> None:
+        """As much of one handshake as there are bytes for."""
+        try:
+            guest, tls = self._due.get_nowait()
+        except queue.Empty:  # the pool keeps what it was given when it had no thread for it, and that was done
+            return
         try:
             tls.do_handshake()
         except BlockingIOError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import select
 import socket
@@ -86,6 +87,10 @@ class BlockingTransport:
         """Whether there are bytes that an interruption has left."""
         raise NotImplementedError
 
+    def held(self) -> int:
+        """How many bytes `receive` gives without asking the socket."""
+        raise NotImplementedError
+
     async def receive(self, most: int) -> bytes:
         raise NotImplementedError
 
@@ -127,7 +132,10 @@ class BlockingTransport:
         async def value() -> Any:
             return await asyncio.wait_for(pending, _left())
 
-        return asyncio.run(value())
+        try:
+            return asyncio.run(value())
+        except asyncio.CancelledError as error:  # what it waited for was: here nobody else can be
+            raise RuntimeError("the answer was cancelled") from error
 
     async def wait_for(self, answer: Callable[[], Any]) -> Any:
         return answer()
@@ -157,10 +165,15 @@ class SocketTransport(BlockingTransport):
     def unsent(self) -> bool:
         return bool(self._unsent)
 
+    def held(self) -> int:
+        return len(self._received)
+
     async def receive(self, most: int) -> bytes:
         if self._received:
             data, self._received = self._received[:most], self._received[most:]
             return data
+        if self._unsent:
+            await self.if_free(self.writing, self._send_rest)
         while True:
             left = _left()
             if left is None or not self.blocking:
@@ -185,6 +198,11 @@ class SocketTransport(BlockingTransport):
                     view = view[self._sock.send(view, DO_NOT_WAIT) :]
         finally:
             self._unsent = bytes(view)
+
+    async def _send_rest(self) -> None:
+        """Who only reads sends what had no room: an answer of TLS has no writer that comes again."""
+        with suppress(OSError):  # what the peer has sent can be read all the same, and tells why
+            await self.send_some(b"")
 
     def _send(self, view: memoryview) -> int:
         left = _left()
@@ -233,6 +251,9 @@ class TunnelTransport(BlockingTransport):
     @property
     def unsent(self) -> bool:
         return self._below.unsent
+
+    def held(self) -> int:
+        return len(self._received) + sum(map(len, self._outer.received)) + self._below.held()
 
     async def receive(self, most: int) -> bytes:
         if self._received:
@@ -290,12 +311,15 @@ DO_NOT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 def _wait(sock: socket.socket, seconds: float, *, to_write: bool) -> None:
-    """Until the socket is ready. Raises TimeoutError."""
+    """Until the socket is ready. Raises TimeoutError, and OSError for one that is closed."""
+    descriptor = sock.fileno()
+    if descriptor < 0:
+        raise OSError(errno.EBADF, "the socket is closed")
     if hasattr(select, "poll"):
         poll = select.poll()
-        poll.register(sock, select.POLLOUT if to_write else select.POLLIN)
+        poll.register(descriptor, select.POLLOUT if to_write else select.POLLIN)
         ready = bool(poll.poll(math.ceil(seconds * 1000)))
     else:
-        ready = any(select.select([] if to_write else [sock], [sock] if to_write else [], [], seconds))
+        ready = any(select.select([] if to_write else [descriptor], [descriptor] if to_write else [], [], seconds))
     if not ready:
         raise TimeoutError("the deadline has passed")

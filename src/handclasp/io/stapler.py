@@ -36,8 +36,8 @@ class OCSPStapler:
 
     Nothing is fetched until the first handshake that wants a response, or `refresh`. From half of a response's time on,
     a handshake starts the search for the next one in a thread of its own and goes on with the one at hand: none waits,
-    and one search at a time is under way. A response that does not count, or says anything but good, is never stapled;
-    one that was good is, until its time is over.
+    and one search at a time is under way, a minute apart. A response that does not count, or says anything but good, is
+    never stapled; one that was good is, until its time is over.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class OCSPStapler:
         try:
             held = self._found()
         except Exception as error:
-            # the next search is not this handshake's: a responder that is down is not asked by every client
             log.warning("no OCSP response to staple for %s: %s", self._leaf.subject, printable(str(error), 200))
-            with self._lock:
-                self._not_before = self._clock() + _PAUSE
         else:
             with self._lock:
-                self._held, self._not_before = held, None
+                self._held = held
         finally:
+            # not every handshake's: the responder may be down, or have nothing newer that is not past its half either
+            with self._lock:
+                self._not_before = self._clock() + _PAUSE
             self._searching.release()
 
     def _found(self) -> _Held:
@@ -124,4 +124,4 @@ class OCSPStapler:
 
 
 _PAUSE: Final = timedelta(minutes=1)
-"""Between a search that failed and the next."""
+"""Between one search and the next, whatever it found."""
