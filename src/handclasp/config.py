@@ -78,7 +78,7 @@ class Config:
     """
 
     alpn: Sequence[str] = ()
-    """Application protocols, such as "h2". Empty: none is negotiated."""
+    """Application protocols, such as "h2"; 4096 bytes at most. Empty: none is negotiated."""
     versions: Sequence[TLSVersion] = SUPPORTED_VERSIONS
     """In any order: the newest that both sides have is chosen."""
     cipher_suites: Sequence[CipherSuite] = DEFAULT_SUITES
@@ -100,11 +100,11 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     trace: Trace | None = None
     session_lifetime: timedelta = timedelta(hours=2)
-    """How long after a full handshake its session may be resumed. Nothing is, without `sessions` or `tickets`."""
+    """How long after a full handshake its session may be resumed, where `sessions` or `tickets` are; at most a year."""
     key_lifetime: timedelta | None = None
     """How long one key may be used, either way, beside `limits.records_per_key`: then come new keys in TLS 1.3 (the
     peer is asked for its own), and the end of the connection in TLS 1.2, which cannot change them. It is looked at when
-    data is sent or comes. None: as long as the connection lives."""
+    data is sent or comes. A year at most; None: as long as the connection lives."""
     key_bytes: int | None = None
     """The same as a number of bytes of data, 16,384 at least. None: what the limit on records lets through, 2^37."""
     danger: Dangers = NO_DANGERS
@@ -256,7 +256,7 @@ class ClientAuth:
     """Ask `verify`, and `revocation`, again when a client's session goes on, with the chain it showed at first: before
     its early data is delivered."""
     authorities: Sequence[bytes] = ()
-    """Names of the CAs we accept, DER, as a hint for the client."""
+    """Names of the CAs we accept, DER, as a hint for the client; 60,000 bytes at most."""
     unverified: UnverifiedClients | str = UnverifiedClients.REFUSE
     """What to do with a client whose certificate `verify` or `revocation` does not accept: "refuse", or "anonymous".
 

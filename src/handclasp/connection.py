@@ -400,8 +400,10 @@ class Connection:
                 self._dispatch(type_, data)
                 if self._close_received:
                     return
-        held = len(inbound.deframer)
-        if held > self._config.limits.buffered:
+        held, most = len(inbound.deframer), self._config.limits.buffered
+        if inbound.epoch is Epoch.EARLY:  # which may be on its way, all of it, while somebody is asked about its sender
+            most += 2 * max(0, inbound.early_data_left)
+        if held > most:
             rules.fail(rules.BUFFER_FULL, f"{held} bytes")
 
     def _next_message(self, want: Receive) -> tuple[HandshakeMessage, bytes] | None:

@@ -310,6 +310,21 @@ def test_a_client_is_judged_again_before_its_early_data_is_delivered(
     assert early_of(connection.events()) == b""
 
 
+def test_all_early_data_waits_for_the_verdict(trust: TrustStore, credential: Credential, staff: Credential) -> None:
+    """More than is held otherwise while somebody is asked: the tickets have allowed it."""
+    client = ClientConfig(trust=trust, credentials=[staff], sessions=ClientSessions())
+    auth = ClientAuth(verify=Recorder(), reverify=True)
+    early_data = EarlyData(replay=ReplayGuard(), most=500_000)
+    server = ServerConfig(credentials=[credential], client_auth=auth, tickets=TicketKeys(), early_data=early_data)
+    meet(client, server)
+    connection = ServerConnection(server.replace(client_auth=replace(auth, verify=Slow(True))))
+    connection.receive_data(ClientConnection(client, "localhost", early_data=bytes(400_000)).data_to_send())
+    (asked,) = connection.events()
+    assert isinstance(asked, Asked)
+    connection.answer(asked.question, _verdict(asked))
+    assert len(early_of(connection.events())) == 400_000
+
+
 def _verdict(asked: Asked) -> Any:
     try:
         return asked.question.put()

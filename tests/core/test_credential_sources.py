@@ -199,6 +199,8 @@ def test_a_source_that_has_nothing_leaves_it_to_a_key_known_beforehand(trust: Tr
     assert pair.server.established
     error = refused(client.replace(psks=()), server)
     assert isinstance(error, NegotiationError)
+    error = refused(client.replace(psks=()), server.replace(versions=[TLSVersion.TLS_1_2]))
+    assert isinstance(error, NegotiationError)
 
 
 def test_what_a_source_gives_has_to_be_usable(trust: TrustStore, authority: CertificateAuthority) -> None:

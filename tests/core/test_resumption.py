@@ -25,6 +25,7 @@ from handclasp import (
     ExternalPsk,
     HandshakeComplete,
     HandshakeError,
+    Limits,
     NamedGroup,
     NegotiationError,
     NotEstablished,
@@ -345,6 +346,21 @@ def test_early_data_behind_a_retry_is_skipped_and_told(early: Machines) -> None:
     pair = early.meet(early_data=bytes(900))
     assert _early_data(pair) == b""
     assert pair.client.info.early_data is pair.server.info.early_data is False
+
+
+def test_as_much_is_skipped_behind_a_retry_as_the_session_allows(early: Machines) -> None:
+    early.server = early.server.replace(early_data=EarlyData(replay=Seen(), most=60_000))
+    early.client = early.client.replace(sessions=ClientSessions(clock=early.clock))
+    early.meet()
+    early.client = early.client.replace(groups=[NamedGroup.X25519, NamedGroup.SECP256R1])
+    early.server = early.server.replace(
+        groups=[NamedGroup.SECP256R1],
+        early_data=EarlyData(replay=Seen(), most=1000),
+        limits=Limits(skipped_early_data=1),
+    )
+    pair = early.meet(early_data=bytes(40_000))
+    assert _early_data(pair) == b""
+    assert pair.client.info.resumed
 
 
 def test_early_data_without_a_session_is_not_sent(machines: Machines) -> None:

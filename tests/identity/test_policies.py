@@ -46,6 +46,7 @@ from handclasp import (
 )
 from handclasp.crypto.signatures import KeyKind
 from handclasp.errors import CallbackError
+from handclasp.identity.aia import FetchesIssuers
 from handclasp.identity.certificates import Certificate
 from handclasp.identity.combine import Both, Either, WithCheck
 from handclasp.identity.names import peer_name
@@ -758,3 +759,16 @@ def test_a_refused_chain_stays_to_be_looked_at() -> None:
     assert client.info.peer_certificates == caught.value.peer_chain != ()
     assert client.info.verified_chain == ()
     assert caught.value.verified_chain == caught.value.peer_chain[:1]
+
+
+def test_whoever_derives_from_a_policy_has_the_last_word() -> None:
+    class Strict(FetchesIssuers):
+        def verify(self, presented: PresentedChain) -> VerifiedPeer:
+            super().verify(presented)
+            raise CertificateError("not one of ours", code="ours")
+
+    strict = Strict(webpki(CA.root))
+    for verifier in (strict, strict & webpki(CA.root), webpki(CA.root) & strict, strict | strict, cached(strict)):
+        with pytest.raises(CertificateError) as caught:
+            verify(verifier)
+        assert caught.value.code == "ours"

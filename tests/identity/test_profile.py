@@ -219,3 +219,18 @@ def test_looking_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         webpki(ROOT).verify(PresentedChain((leaf, *bad), Role.SERVER, peer_name("a.test"), AT))
     assert caught.value.section == "RFC 5280 §4.2.1.11"
     assert searches == [*range(10, 0, -1)]
+
+
+def test_what_is_passed_over_costs_one_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody needs to be trusted to send certificates that the library cannot read."""
+    leaf, unreadable = server(), [middle(*TWINS["directory"]) for _ in range(8)]
+    searches = []
+
+    def counted(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate, ...]:
+        searches.append(len(presented.chain))
+        return find_path(presented, anchors)
+
+    monkeypatch.setattr("handclasp.identity.trust.find_path", counted)
+    with pytest.raises(CertificateError):
+        webpki(ROOT).verify(PresentedChain((leaf, *unreadable), Role.SERVER, peer_name("a.test"), AT))
+    assert searches == [9]

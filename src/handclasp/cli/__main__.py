@@ -60,7 +60,7 @@ def _run(arguments: list[str]) -> int:
         code: int = command.run(parser.read(arguments[1:]))
         return code
     if name == "--version":
-        print(f"handclasp {_version()}")
+        Terminal(sys.stdout, "never").line(f"handclasp {_version()}")
         return 0
     if name == "help" and arguments[1:]:
         return _run([arguments[1], "--help"])

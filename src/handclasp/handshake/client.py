@@ -26,8 +26,8 @@ async def client(peer: Peer, config: ClientConfig, name: PeerName | None, early_
     """RFC 8446 §2, from the client's side. Raises PeerFault."""
     held, hopeful = await session_to_offer(peer, config, name), early_data
     why = "there is no session that allows so much of it"
-    session = None if held is None or not early_data else held.session
-    if session is not None and session.max_early_data and not await may_send_early(peer, config, name, session):
+    session = held.session if held is not None and 0 < len(early_data) <= held.session.max_early_data else None
+    if session is not None and not await may_send_early(peer, config, name, session):
         hopeful, why = b"", "the server of its session is not accepted any more"
     offer = make_offer(config, name, held, hopeful)
     if early_data and not offer.early_data:

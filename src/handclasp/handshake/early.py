@@ -68,9 +68,9 @@ def most_early_data(config: ServerConfig) -> int:
     return 0 if config.early_data is None else config.early_data.most
 
 
-def skip_early_data(peer: Peer, config: ServerConfig, psk: Accepted | None = None) -> None:
+def skip_early_data(peer: Peer, config: ServerConfig, session: Session | None) -> None:
     """What is declined comes all the same: as much as we allow passes, or as its session did where that goes on."""
-    allowed = 0 if psk is None or psk.session is None else psk.session.max_early_data
+    allowed = 0 if session is None else session.max_early_data
     peer.skip_early_data(max(allowed, most_early_data(config)))
 
 

@@ -72,10 +72,11 @@ def choose_suite(config: ServerConfig, hello: ClientHello) -> Choice[Suite]:
     return Choice(SUITES[choice.value], choice.why)
 
 
-def others_than(config: ServerConfig, hello: ClientHello, suite: Suite) -> list[Suite]:
-    """The suites of another hash that both have, ours first: for a key that goes with that hash alone."""
+def of_another_hash(config: ServerConfig, hello: ClientHello, suite: Suite) -> Suite | None:
+    """The first suite of ours of another hash that both have: for a key that goes with that hash alone."""
     ours = [SUITES[code] for code in config.cipher_suites if code in hello.cipher_suites]
-    return [other for other in ours if other.version is TLSVersion.TLS_1_3 and other.hash is not suite.hash]
+    others = (other for other in ours if other.version is TLSVersion.TLS_1_3 and other.hash is not suite.hash)
+    return next(others, None)
 
 
 def choose_group(config: ServerConfig, hello: ClientHello) -> Choice[NamedGroup]:

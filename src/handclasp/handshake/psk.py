@@ -23,7 +23,7 @@ from ..trace import Subject
 from ..wire.extensions import ClientHelloExtensions, OfferedPsks, PskIdentity
 from ..wire.messages import ClientHello
 from ..wire.names import CipherSuite, ExtensionType, PskKeyExchangeMode, TLSVersion
-from .negotiate import others_than
+from .negotiate import of_another_hash
 from .proofs import Proofs, SharedKey
 from .questions import FindPsk
 from .resume import UNKNOWN, against_accepting, decline, recall, remembered
@@ -201,7 +201,8 @@ async def find_psk(
     offered = hello.extensions.pre_shared_key
     if offered is None:
         return None
-    suites = [suite, *others_than(config, hello, suite)] if config.knows_psks else [suite]
+    other = of_another_hash(config, hello, suite) if config.knows_psks else None
+    suites = [suite] if other is None else [suite, other]
     now, declined, spare = config.clock(), UNKNOWN, None
     for psk in offered.identities[: config.limits.psk_identities]:
         found = await _known(peer, config, psk.identity, suites)

@@ -30,7 +30,7 @@ async def server(peer: Peer, config: ServerConfig) -> Established:
         peer.adopt(config)
     if config.source is not None:
         found = await peer.ask(FindCredentials(config.source, hello))
-        if not config.knows_psks:  # with which a client may need no certificate
+        if not (config.knows_psks and TLSVersion.TLS_1_3 in config.usable_versions):  # which may need no certificate
             require(found or name is None, rules.UNRECOGNIZED_NAME, name)
             require(found, rules.SERVER_NAME_REQUIRED)
         config = config.replace(credentials=found)

@@ -15,6 +15,7 @@ from ..crypto.suites import Suite
 from ..identity.revocation.policy import Revocation
 from ..limits import MAX_PLAINTEXT
 from ..rules import require
+from ..sessions.session import Session
 from ..trace import Epoch, Subject
 from ..wire.extensions import (
     EMPTY,
@@ -112,7 +113,7 @@ async def server13(peer: Peer, config: ServerConfig, hello: ClientHello, name: s
     else:
         peer.read_with(theirs, Epoch.HANDSHAKE)
         if hello.extensions.early_data is not None:
-            skip_early_data(peer, config, psk)
+            skip_early_data(peer, config, None if psk is None else psk.session)
     peer.write_with(ours, Epoch.HANDSHAKE)
 
     acknowledged = name if psk is None or psk.session is None else None  # RFC 6066 §3: not where a session goes on
@@ -216,7 +217,8 @@ async def settle(peer: Peer, plan: Plan, hello: ClientHello, name: str | None) -
     retried = entry is None
     peer.transcript.begin(plan.suite.hash, retry=retried)
     if entry is None:
-        hello, entry = await retry(peer, plan, hello, group.value)
+        session = found.source if found is not None and isinstance(found.source, Session) else None
+        hello, entry = await retry(peer, plan, hello, group.value, session)
     psk = None if found is None else accept_psk(peer, hello, found)
     share, shared = respond(group.value, entry.key_exchange, config.entropy.key_pair)
     return Settled(hello, plan.suite, psk, KeyShareEntry(group.value, share), Secret(shared), retried=retried)
@@ -227,11 +229,13 @@ def share_for(hello: ClientHello, group: NamedGroup) -> KeyShareEntry | None:
     return next((entry for entry in hello.extensions.key_share or () if entry.group == group), None)
 
 
-async def retry(peer: Peer, plan: Plan, first: ClientHello, group: NamedGroup) -> tuple[ClientHello, KeyShareEntry]:
-    """Ask for a second ClientHello with the share we want, RFC 8446 §4.1.4."""
+async def retry(
+    peer: Peer, plan: Plan, first: ClientHello, group: NamedGroup, session: Session | None
+) -> tuple[ClientHello, KeyShareEntry]:
+    """Ask for a second ClientHello with the share we want, RFC 8446 §4.1.4; `session` is what we go on with."""
     peer.flight_ends()
     if first.extensions.early_data is not None:
-        skip_early_data(peer, plan.config)
+        skip_early_data(peer, plan.config, session)
         peer.note(Subject.EARLY_DATA, False, "the client was asked for a second ClientHello")
     cookie = plan.config.entropy.random(32)
     peer.send(

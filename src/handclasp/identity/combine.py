@@ -56,10 +56,6 @@ class Policy:
     def verify(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
         raise NotImplementedError
 
-    def judge(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
-        """What `verify` says, before anything is recorded of it: see `Recording`."""
-        return self.verify(presented)
-
     def __and__(self, other: Verifier | Check) -> Policy:
         return _both(self, other)
 
@@ -93,6 +89,7 @@ class Recording(Policy):
         return then(self.judge(presented), _recorded)
 
     def judge(self, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
+        """What `verify` says, before anything is recorded of it."""
         raise NotImplementedError
 
 
@@ -265,8 +262,13 @@ def _asked(verifier: Verifier, presented: PresentedChain) -> VerifiedPeer | Awai
 
 
 def judged(verifier: Verifier, presented: PresentedChain) -> VerifiedPeer | Awaitable[VerifiedPeer]:
-    """What a verifier says, before anything is recorded of it where it can wait with that."""
-    return verifier.judge(presented) if isinstance(verifier, Policy) else verifier.verify(presented)
+    """What a verifier says, before anything is recorded of it where it can wait with that.
+
+    Whoever derives a class from one of ours has the last word with its `verify`.
+    """
+    if isinstance(verifier, Recording) and type(verifier).verify is Recording.verify:
+        return verifier.judge(presented)
+    return verifier.verify(presented)
 
 
 def _recorded(verdict: VerifiedPeer) -> VerifiedPeer:

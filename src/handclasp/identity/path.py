@@ -127,7 +127,7 @@ def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate,
         raise PathRefused("a server is verified by a name")
     if leaf.is_self_issued and leaf in anchors and leaf.is_self_signed:
         return _trusted_itself(presented)
-    extras = _worth_trying(presented)
+    extras = worth_trying(presented)
     _check_comparisons(presented, extras, anchors)
     try:
         walked = _walk(presented, extras, anchors)
@@ -172,7 +172,7 @@ def _trusted_itself(presented: PresentedChain) -> tuple[Certificate, ...]:
     return (leaf,)
 
 
-def _worth_trying(presented: PresentedChain) -> tuple[Certificate, ...]:
+def worth_trying(presented: PresentedChain) -> tuple[Certificate, ...]:
     """The certificates beside the leaf that can be part of a path.
 
     Duplicates only multiply work; a self-signed one is an anchor already or worth nothing; the rest must have keys that

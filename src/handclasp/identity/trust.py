@@ -16,7 +16,7 @@ from ..rules import PeerFault
 from .certificates import Certificate, certificates_from
 from .combine import Check, Policy, Verifier
 from .diagnose import diagnose
-from .path import PathRefused, check_leaf, check_size, find_path
+from .path import PathRefused, check_leaf, check_size, find_path, worth_trying
 from .presented import PresentedChain, Role, VerifiedPeer
 from .private import find_private_path
 from .profile import check_profile
@@ -147,11 +147,12 @@ def _find_web_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certifi
             check_profile(presented, path)
         except PathRefused as refusal:
             first = first or refusal
-            others = tuple(c for c in presented.chain[1:] if c != refusal.certificate)
+            fault = refusal.certificate
         else:
             return path
-        if len(others) == len(presented.chain) - 1:
+        if fault not in worth_trying(presented):
             raise first
+        others = [certificate for certificate in presented.chain[1:] if certificate != fault]
         presented = replace(presented, chain=(presented.leaf, *others))
 
 

@@ -53,9 +53,8 @@ def _file(path: Path, cache: AnswerCache[Any], most: int, *, named: bool) -> tup
         known: tuple[RevocationList, ...] | None = cache.find(key, _ANY_TIME)
         if known is not None:
             return known
-        if facts.st_size > most:
-            raise _unreadable(repr(str(path)), f"it is longer than {most} bytes")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(most + 1)
     except ConfigError:
         raise
     except (OSError, ValueError) as error:
@@ -64,6 +63,8 @@ def _file(path: Path, cache: AnswerCache[Any], most: int, *, named: bool) -> tup
         raise _unreadable(repr(str(path)), _reason(error)) from None
     if not named and path.suffix.lower() != ".crl" and not may_be_lists(data):
         return ()
+    if len(data) > most:
+        raise _unreadable(repr(str(path)), f"it is longer than {most} bytes")
     return _parsed(key, data, repr(str(path)), cache)
 
 
