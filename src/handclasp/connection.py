@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 from . import rules
 from .alerts import Alert, AlertLevel
 from .channel.inbound import Inbound
-from .channel.outbound import Outbound
+from .channel.outbound import Outbound, pieces
 from .config import ClientAuth, ClientConfig, Config, ServerConfig
 from .crypto.entropy import FORKS
 from .errors import (
@@ -218,8 +218,7 @@ class Connection:
                 if outbound.closed:
                     self._require_open()
                 self._post_handshake = 0  # who only listens may answer each KeyUpdate that goes with the data
-                most = outbound.most_content
-                for chunk in (content,) if 0 < len(content) <= most else _cut(content, most):
+                for chunk in pieces(content, outbound.most_content):
                     expired = outbound.data(chunk)
                     if expired:
                         self._send_anew(chunk, expired)
@@ -267,7 +266,7 @@ class Connection:
                 raise ConfigError("TLS 1.2 cannot change keys within a connection")
             requests = KeyUpdateRequest
             wanted = requests.UPDATE_REQUESTED if request_peer else requests.UPDATE_NOT_REQUESTED
-            self._post_handshake = 0
+            self._post_handshake = 0  # an answer that we ask for is no flood
             self._guard(update_write_keys, self._peer, wanted)
 
     def send_tickets(self, count: int = 1) -> None:
@@ -683,12 +682,6 @@ def _kept(data: bytes | bytearray | memoryview) -> bytes | memoryview:
     ):
         return data[:]  # the caller may release its own
     return bytes(memoryview(data))
-
-
-def _cut(content: bytes | memoryview, most: int) -> list[memoryview]:
-    """Pieces of at most `most` bytes, without a copy."""
-    view = memoryview(content)
-    return [view[start : start + most] for start in range(0, len(view), most)]
 
 
 class _Turn:

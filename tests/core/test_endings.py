@@ -74,6 +74,19 @@ def shaken(client: ClientConnection, server: ServerConnection) -> None:
     server.receive_data(client.data_to_send())
 
 
+def judged(
+    authority: CertificateAuthority, trust: TrustStore, credential: Credential
+) -> tuple[ClientConnection, ServerConnection]:
+    """A client that has shaken hands, and a server that will ask somebody slow about it."""
+    mine = authority.issue("client.test", usage="client")
+    client = ClientConnection(ClientConfig(trust=trust, credentials=[mine]), "localhost")
+    auth = ClientAuth(verify=SlowVerifier(trust))
+    server = ServerConnection(ServerConfig(credentials=[credential], client_auth=auth))
+    server.receive_data(client.data_to_send())
+    client.receive_data(server.data_to_send())
+    return client, server
+
+
 @pytest.fixture
 def client(trust: TrustStore) -> ClientConnection:
     return ClientConnection(ClientConfig(trust=trust, post_handshake_auth=True), "localhost")
@@ -98,12 +111,7 @@ def test_what_came_behind_the_end_is_not_read_later_either(client: ClientConnect
 def test_what_came_before_the_end_is_read_when_the_question_is_answered(
     clean: bool, authority: CertificateAuthority, trust: TrustStore, credential: Credential
 ) -> None:
-    mine = authority.issue("client.test", usage="client")
-    client = ClientConnection(ClientConfig(trust=trust, credentials=[mine]), "localhost")
-    auth = ClientAuth(verify=SlowVerifier(trust))
-    server = ServerConnection(ServerConfig(credentials=[credential], client_auth=auth))
-    server.receive_data(client.data_to_send())
-    client.receive_data(server.data_to_send())
+    client, server = judged(authority, trust, credential)
     client.send(b"all of it")
     if clean:
         client.close()
@@ -124,17 +132,10 @@ def test_what_came_before_the_end_is_read_when_the_question_is_answered(
 def test_an_end_with_nothing_before_it_is_told_at_once(
     authority: CertificateAuthority, trust: TrustStore, credential: Credential
 ) -> None:
-    mine = authority.issue("client.test", usage="client")
-    client = ClientConnection(ClientConfig(trust=trust, credentials=[mine]), "localhost")
-    auth = ClientAuth(verify=SlowVerifier(trust))
-    server = ServerConnection(ServerConfig(credentials=[credential], client_auth=auth))
+    client, server = judged(authority, trust, credential)
     server.receive_data(client.data_to_send())
-    client.receive_data(server.data_to_send())
-    flight = client.data_to_send()
-    server.receive_data(flight)
-    held = len(server._inbound.deframer)
     assert server.waiting_for == ("VerifyPeer",)
-    assert held == 0
+    assert len(server._inbound.deframer) == 0
     with pytest.raises(TruncatedError, match="during the handshake"):
         server.receive_eof()
 

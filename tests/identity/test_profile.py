@@ -205,32 +205,31 @@ def test_a_bad_path_alone_is_refused_for_what_it_is(twin: str) -> None:
     assert (caught.value.certificate == bad) is (twin != "unread"), "the library does not say which"
 
 
-def test_looking_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One search for each certificate that was sent, at the most."""
-    leaf, bad = server(), [middle(*TWINS["policies"]) for _ in range(9)]
-    searches = []
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How long the chain of each search for a path is."""
+    made: list[int] = []
 
     def counted(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate, ...]:
-        searches.append(len(presented.chain))
+        made.append(len(presented.chain))
         return find_path(presented, anchors)
 
     monkeypatch.setattr("handclasp.identity.trust.find_path", counted)
+    return made
+
+
+def test_looking_again_ends(searches: list[int]) -> None:
+    """One search for each certificate that was sent, at the most."""
+    leaf, bad = server(), [middle(*TWINS["policies"]) for _ in range(9)]
     with pytest.raises(CertificateError) as caught:
         webpki(ROOT).verify(PresentedChain((leaf, *bad), Role.SERVER, peer_name("a.test"), AT))
     assert caught.value.section == "RFC 5280 §4.2.1.11"
     assert searches == [*range(10, 0, -1)]
 
 
-def test_what_is_passed_over_costs_one_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_passed_over_costs_one_search(searches: list[int]) -> None:
     """Nobody needs to be trusted to send certificates that the library cannot read."""
     leaf, unreadable = server(), [middle(*TWINS["directory"]) for _ in range(8)]
-    searches = []
-
-    def counted(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate, ...]:
-        searches.append(len(presented.chain))
-        return find_path(presented, anchors)
-
-    monkeypatch.setattr("handclasp.identity.trust.find_path", counted)
     with pytest.raises(CertificateError):
         webpki(ROOT).verify(PresentedChain((leaf, *unreadable), Role.SERVER, peer_name("a.test"), AT))
     assert searches == [9]

@@ -175,9 +175,8 @@ async def resume(peer: Peer, offer: Offer, hello: ServerHello, suite: Suite, hel
     peer.flight_ends()
     identity, possession = await server_again(peer, offer.config, offer.name, remembered(peer, session))
     send_change(peer, ours, master.client_finished(transcript.hash()))
-    session = replace(
-        session, alpn=str(peer.value(Subject.ALPN) or "")
-    )  # a connection's, not a session's (RFC 7301 §3.1)
+    # the protocol is a connection's, not a session's (RFC 7301 §3.1)
+    session = replace(session, alpn=str(peer.value(Subject.ALPN) or ""))
     await remember(peer, offer, hello, session, ticket or held.ticket, hint)
     return Established(
         identity=identity,

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 from ..alerts import Alert, AlertLevel
 from ..channel.inbound import ChangeCipherSpecs, Inbound
 from ..channel.lifetime import key_life
-from ..channel.outbound import Outbound
+from ..channel.outbound import Outbound, pieces
 from ..channel.protection import Keys
 from ..channel.schedule import TrafficSecret
 from ..channel.transcript import Transcript
@@ -223,9 +223,8 @@ class Peer:
 
     def send_data(self, data: bytes) -> None:
         """Application data inside of the handshake: early data."""
-        most = self._outbound.most_content
-        for start in range(0, len(data), most):
-            self._outbound.data(data[start : start + most], regardless=True)  # there are no other keys for it
+        for piece in pieces(data, self._outbound.most_content):
+            self._outbound.data(piece, regardless=True)  # there are no other keys for it
 
     def take_early_data(self, most: int) -> None:
         """At most this many bytes of early data may come under the present keys."""

@@ -74,10 +74,10 @@ def keeper_once_asked(keeper: TicketKeeper | None) -> TicketKeeper | None:
     """What a client makes of the tickets that come after it was asked who it is: they may go on with whom it said then,
     and are bound to that. None where nothing tells its credentials from others.
     """
-    policy = None if keeper is None else client_policy(keeper.config, asked=True)
-    if keeper is None or policy is None:
+    if keeper is None:
         return None
-    return replace(keeper, resumable=replace(keeper.resumable, policy=policy))
+    policy = client_policy(keeper.config, asked=True)
+    return None if policy is None else replace(keeper, resumable=replace(keeper.resumable, policy=policy))
 
 
 async def receive_ticket(peer: Peer, keeper: TicketKeeper | None, message: NewSessionTicket) -> None:

@@ -114,14 +114,19 @@ def affordable(certificate: Certificate, limits: Limits) -> bool:
 def may_sign_certificates(certificate: Certificate, limits: Limits) -> bool:
     """True for the kinds and sizes of keys that count as an issuer's under the rules of the web."""
     if certificate.key_kind in _RSA:
-        return certificate.key_bits >= MIN_RSA_BITS and affordable(certificate, limits)
+        return long_enough(certificate) and affordable(certificate, limits)
     return certificate.key_kind in _ISSUERS
+
+
+def long_enough(certificate: Certificate) -> bool:
+    """False for an RSA key that is too short to count for trust."""
+    return certificate.key_kind not in _RSA or certificate.key_bits >= MIN_RSA_BITS
 
 
 def find_path(presented: PresentedChain, anchors: Anchors) -> tuple[Certificate, ...]:
     """The verified path, leaf to anchor. Raises PathRefused; whatever the library raises is a refusal too."""
     leaf = presented.leaf
-    if leaf.key_bits < MIN_RSA_BITS and leaf.key_kind in _RSA:
+    if not long_enough(leaf):
         raise PathRefused("the leaf's RSA key is too short")
     if presented.name is None and presented.role is Role.SERVER:
         raise PathRefused("a server is verified by a name")

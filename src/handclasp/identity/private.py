@@ -23,7 +23,7 @@ from ..limits import MOST_COMPARISONS, MOST_SIGNATURES, MOST_STEPS
 from ..rules import printable
 from .certificates import Certificate
 from .constraints import Comparer, NotComparable
-from .path import MIN_RSA_BITS, PURPOSES, PathRefused, affordable, extension_of, has_name
+from .path import PURPOSES, PathRefused, affordable, extension_of, has_name, long_enough
 from .presented import PresentedChain, Role
 from .roots import Anchors
 
@@ -241,9 +241,7 @@ def _strong(certificate: Certificate) -> bool:
     """A key of a kind and size that counts, on a curve that is named and not spelt out (RFC 5480 §2.1.1)."""
     if certificate.key_kind in _CURVES and certificate.public_key is not None:
         return encode_public(certificate.public_key) in certificate.x509.tbs_certificate_bytes
-    return certificate.key_kind is not None and (
-        certificate.key_kind not in _RSA or certificate.key_bits >= MIN_RSA_BITS
-    )
+    return certificate.key_kind is not None and long_enough(certificate)
 
 
 def _may_issue(certificate: Certificate) -> bool:
@@ -300,6 +298,5 @@ UNDERSTOOD: Final = frozenset(
 """Extensions that may be critical (RFC 5280 §4.2)."""
 
 _SAN: Final = pyca.SubjectAlternativeName.oid.dotted_string
-_RSA: Final = frozenset({KeyKind.RSA, KeyKind.RSA_PSS})
 _CURVES: Final = frozenset({KeyKind.P256, KeyKind.P384, KeyKind.P521})
 _MOST: Final = {"signatures": MOST_SIGNATURES, "steps": MOST_STEPS, "comparisons": MOST_COMPARISONS}

@@ -91,16 +91,19 @@ class TicketKeys(Shared):
     def open(self, ticket: bytes, now: datetime) -> Session | None:
         """The session in a ticket; None when it is not ours, too old, or was touched."""
         with self._lock:
-            good = [key for key, made in self._keys if made - SKEW <= now < made + self.accept]
-        key = next((key for key in good if key.name == ticket[:NAME_SIZE]), None)
+            good = self._good(now)
+        key = next((key for key, _ in good if key.name == ticket[:NAME_SIZE]), None)
         return None if key is None else key.open(ticket)
 
     def _current(self, now: datetime) -> TicketKey:
         with self._lock:
             if not self._keys or not self._keys[0][1] - SKEW <= now < self._keys[0][1] + self.rotate:
-                good = [(key, made) for key, made in self._keys if made - SKEW <= now < made + self.accept]
-                self._keys = [(TicketKey.generate(), now), *good[: MOST_TICKET_KEYS - 1]]
+                self._keys = [(TicketKey.generate(), now), *self._good(now)[: MOST_TICKET_KEYS - 1]]
             return self._keys[0][0]
+
+    def _good(self, now: datetime) -> list[tuple[TicketKey, datetime]]:
+        """The keys that open tickets at this moment, and when each was made."""
+        return [(key, made) for key, made in self._keys if made - SKEW <= now < made + self.accept]
 
 
 def check_times(rotate: timedelta, accept: timedelta) -> None:

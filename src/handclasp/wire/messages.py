@@ -49,21 +49,15 @@ class HandshakeMessage:
     @classmethod
     def parse(cls, body: bytes) -> Self:
         """The message in `body` (without the header). Raises PeerFault."""
-        lately = cls.lately
-        if lately is None:
-            return cls._decoded(body)
-        message: Self | None = lately.get(body)
-        if message is None:
-            message = cls._decoded(body)
-            if len(body) <= MAX_REMEMBERED and message.parts <= MOST_REMEMBERED_PARTS:
-                if len(lately) >= MOST_REMEMBERED:
-                    lately.clear()
-                lately[body] = message
-        return message
-
-    @classmethod
-    def _decoded(cls, body: bytes) -> Self:
+        lately = cls.lately if len(body) <= MAX_REMEMBERED else None
+        known: Self | None = None if lately is None else lately.get(body)
+        if known is not None:
+            return known
         message: Self = decode(cls.codec, body)
+        if lately is not None and message.parts <= MOST_REMEMBERED_PARTS:
+            if len(lately) >= MOST_REMEMBERED:
+                lately.clear()
+            lately[body] = message
         return message
 
     @property

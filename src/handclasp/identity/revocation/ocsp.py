@@ -12,11 +12,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ...crypto.attestation import CERT_ID_HASH, attested
 from ...crypto.keys import DER
-from ...crypto.signatures import KeyKind
 from ...limits import MAX_RESPONSE, MOST_DELEGATES, Limits
 from ...rules import printable
 from ..certificates import Certificate
-from ..path import MIN_RSA_BITS, affordable
+from ..path import affordable, long_enough
 from .finding import SKEW, Evidence, Finding, Period, Unusable
 
 NONCE_SIZE: Final = 32
@@ -110,8 +109,8 @@ def _authorised(
         appointed = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string in purposes and delegate.allows_signing
         understood = delegate.critical <= _UNDERSTOOD
         in_time = delegate.not_before <= at.replace(microsecond=0) <= delegate.not_after
-        strong = delegate.key_kind not in _RSA or delegate.key_bits >= MIN_RSA_BITS
-        fit = appointed and understood and in_time and strong and affordable(delegate, limits)
+        usable = long_enough(delegate) and affordable(delegate, limits)
+        fit = appointed and understood and in_time and usable
         if fit and delegate.was_signed_by(issuer):
             yield delegate
 
@@ -149,7 +148,6 @@ def _finding(single: ocsp.OCSPSingleResponse, evidence: Evidence) -> Finding:
     return Finding(evidence, period, single.revocation_time_utc or single.this_update_utc, reason)
 
 
-_RSA: Final = frozenset({KeyKind.RSA, KeyKind.RSA_PSS})
 _UNDERSTOOD: Final = frozenset(
     kind.oid.dotted_string
     for kind in (
