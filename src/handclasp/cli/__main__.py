@@ -41,13 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return leaving.code if isinstance(leaving.code, int) else 0
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Unwritable as error:
+        with suppress(Unwritable):
+            Terminal(sys.stderr, "never").line(f"handclasp: what we have to say cannot be written: {error}")
+        return UNWRITABLE
     except Exception as error:
         if isinstance(error, OSError) and is_closed_pipe(error):
             return CLOSED_PIPE
-        if isinstance(error, Unwritable):
-            with suppress(Unwritable):
-                Terminal(sys.stderr, "never").line(f"handclasp: what we have to say cannot be written: {error}")
-            return UNWRITABLE
         return _report(error)
 
 
